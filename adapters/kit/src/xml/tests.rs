@@ -1,0 +1,286 @@
+use super::parser::{ATTRIBUTES_MAX, DEPTH_MAX, ELEMENTS_MAX, NAMESPACES_MAX};
+use super::*;
+use crate::bindings::exports::jumpgate::adapter::adapter as wit;
+use crate::{Position, Replies};
+
+fn replies(text: &str) -> Replies {
+    let http = wit::HttpReply { status: 200, content_type: String::new(), body: text.into() };
+    Replies::new(vec![wit::Reply::Http(http)]).unwrap()
+}
+
+/// What `read` makes of the document's root.
+fn with_root<T>(text: &str, read: impl FnOnce(Element<'_>) -> T) -> T {
+    let replies = replies(text);
+    let document = replies.only().unwrap().xml().unwrap();
+    read(document.root())
+}
+
+fn refused(text: &str) -> (FailureCode, u64) {
+    let replies = replies(text);
+    let failure = replies.only().unwrap().xml().map(|_| ()).unwrap_err();
+    match failure.position {
+        Position::Offset(offset) => (failure.code, offset),
+        Position::None | Position::Path(_) => panic!("{failure:?}"),
+    }
+}
+
+#[test]
+fn text_is_whole_and_without_space_around_it() {
+    let cases = [
+        ("<a>x</a>", "x"),
+        ("<a> \n x y \t</a>", "x y"),
+        ("<a/>", ""),
+        ("<a>  </a>", ""),
+        ("<a>1 &lt; 2 &amp;&#38; &#x5f20;</a>", "1 < 2 && \u{5f20}"),
+        ("<a><![CDATA[<x> & ]]>y</a>", "<x> & y"),
+        ("<a>x<!-- no -->y<?no no?>z</a>", "xyz"),
+        ("<a>\n <b>in</b>\n</a>", ""),
+        ("<a>x\r\ny\rz</a>", "x\ny\nz"),
+        ("<a><![CDATA[x\r\ny\rz]]></a>", "x\ny\nz"),
+        ("<a>1234567]]8\t9\n\u{5f20}</a>", "1234567]]8\t9\n\u{5f20}"),
+        ("<a>&lt; &gt;</a>", "< >"),
+        ("<?xml version=\"1.0\"?>\n<!-- no -->\n<a>x</a>\n<!-- no -->\n", "x"),
+        ("\u{feff}<a>x</a>", "x"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(with_root(text, |root| root.text().to_owned()), expected, "{text}");
+    }
+}
+
+#[test]
+fn names_are_compared_by_namespace() {
+    let text = "<p:a xmlns:p='urn:p' xmlns='urn:q'><b>q</b><p:b>p</p:b>\
+                <c xmlns=''>none</c><d xmlns='urn:p'>again</d><e>q</e>\
+                <p:f xmlns:p='urn:r'><p:g>r</p:g></p:f></p:a>";
+    with_root(text, |root| {
+        assert_eq!((root.name(), root.namespace()), ("a", "urn:p"));
+        let spaces: Vec<_> = root.children().map(Element::namespace).collect();
+        assert_eq!(spaces, ["urn:q", "urn:p", "", "urn:p", "urn:q", "urn:r"]);
+        assert_eq!(root.find("b").map(Element::text), Some("p"));
+        assert_eq!(root.find("c").map(Element::text), Some("none"));
+        assert_eq!(root.find("d").map(Element::text), Some("again"));
+        assert!(root.find("e").is_none());
+        let other = root.children().last().unwrap();
+        assert_eq!(other.find("g").map(Element::text), Some("r"));
+    });
+    with_root("<a xml:lang='zh'/>", |root| assert_eq!(root.namespace(), ""));
+}
+
+#[test]
+fn fields_are_found_by_path() {
+    let text = "<a><b><c>1</c></b><b><c>2</c></b><d/><e> </e></a>";
+    with_root(text, |root| {
+        assert_eq!(root.find("b/c").map(Element::text), Some("1"));
+        assert_eq!(root.children_named("b").count(), 2);
+        assert_eq!(root.children().map(Element::name).collect::<Vec<_>>(), ["b", "b", "d", "e"]);
+        let second = root.children_named("b").nth(1).and_then(|b| b.find("c")).unwrap();
+        assert_eq!(second.path(), "/a/b[2]/c");
+        let failure = root.find("d").unwrap().required("x/y").unwrap_err();
+        assert_eq!(failure.code, FailureCode::UnexpectedReply);
+        assert_eq!(failure.position, Position::Path("/a/d/x/y".into()));
+    });
+}
+
+#[test]
+fn a_field_is_there_once_or_missing() {
+    let text = "<a xmlns:i='http://www.w3.org/2001/XMLSchema-instance' xmlns:j='urn:j'>\
+                <date>2008-02-29</date><empty/><nil i:nil='true'>x</nil><one i:nil='1'/>\
+                <not i:nil='false'>x</not><other j:nil='true'>x</other>\
+                <late xmlns:k='http://www.w3.org/2001/XMLSchema-instance' k:nil='true'>x</late>\
+                <twice>x</twice><twice/><b><c>x</c></b></a>";
+    let missing = Err(Stop::Undetermined(Reason::MissingField));
+    let conflicting = Stop::Undetermined(Reason::ConflictingFields);
+    let cases = [
+        ("date", Ok("2008-02-29")),
+        ("empty", missing.clone()),
+        ("nil", missing.clone()),
+        ("one", missing.clone()),
+        ("late", missing.clone()),
+        ("not", Ok("x")),
+        ("other", Ok("x")),
+        ("gone", missing.clone()),
+        ("gone/further", missing.clone()),
+        ("b/c", Ok("x")),
+        ("twice", Err(conflicting.clone())),
+    ];
+    with_root(text, |root| {
+        for (path, expected) in cases {
+            assert_eq!(root.field(path), expected, "{path}");
+        }
+        assert_eq!(root.optional_field("gone"), Ok(None));
+        assert_eq!(root.date("date").map(Date::day), Ok(29));
+        assert_eq!(root.date("not"), Err(Stop::Undetermined(Reason::UnusableField)));
+        assert_eq!(root.optional_date("nil"), Ok(None));
+        assert_eq!(root.optional_date("twice"), Err(conflicting));
+    });
+}
+
+#[test]
+fn attributes_are_read_by_their_plain_name() {
+    let text =
+        "<p:a xmlns:p='urn:p' type='x &amp; &#121;'\n\tp:kind='z' empty = \"\" w='1\r\n\t2>' />";
+    with_root(text, |root| {
+        assert_eq!(root.attribute("w").as_deref(), Some("1  2>"));
+        assert_eq!(root.attribute("type").as_deref(), Some("x & y"));
+        assert_eq!(root.attribute("empty").as_deref(), Some(""));
+        assert_eq!(root.attribute("kind"), None);
+    });
+}
+
+#[test]
+fn what_is_not_well_formed_is_refused_with_its_place() {
+    let malformed = |offset| (FailureCode::MalformedReply, offset);
+    let cases = [
+        ("", malformed(0)),
+        ("  ", malformed(2)),
+        ("x", malformed(0)),
+        ("<a>", malformed(3)),
+        ("<a><b></a>", malformed(6)),
+        ("<a></a></b>", malformed(7)),
+        ("<a/>x", malformed(4)),
+        ("<a/><b/>", malformed(4)),
+        ("<a>&b;</a>", malformed(3)),
+        ("<a>&#0;</a>", malformed(3)),
+        ("<a>&#xD800;</a>", malformed(3)),
+        ("<p:a/>", malformed(0)),
+        ("<a b='1' b='2'/>", malformed(0)),
+        ("<a b=1/>", malformed(0)),
+        ("<a b='&c;'/>", malformed(0)),
+        ("<p:a xmlns:p=''/>", malformed(0)),
+        ("<p: xmlns:p='urn:p'/>", malformed(0)),
+        ("<!DOCTYPE a><a/>", malformed(0)),
+        ("<a/>\n<!DOCTYPE a>", malformed(5)),
+        ("<a><!DOCTYPE a></a>", malformed(3)),
+        (" <?xml version='1.0'?><a/>", malformed(1)),
+        ("<a/><?XML no?>", malformed(4)),
+        ("<a/><? no?>", malformed(4)),
+        ("<a", malformed(0)),
+        ("<", malformed(0)),
+        ("<a><1/></a>", malformed(3)),
+        ("<a></a b>", malformed(3)),
+        ("<a></ab>", malformed(3)),
+        ("</a>", malformed(0)),
+        ("<a:b:c xmlns:a='urn:a'/>", malformed(0)),
+        ("<a b:c=''/>", malformed(0)),
+        ("<a xmlns:xml='urn:x'/>", malformed(0)),
+        ("<a b='<'/>", malformed(0)),
+        ("<a b='1'c='2'/>", malformed(0)),
+        ("<a b/>", malformed(0)),
+        ("<a b='1", malformed(0)),
+        ("<a / >", malformed(0)),
+        ("<a>x]]>y</a>", malformed(4)),
+        ("<a>1234567\u{1}</a>", malformed(10)),
+        ("<a>12345678\u{b}</a>", malformed(11)),
+        ("<a><![CDATA[x</a>", malformed(3)),
+        ("<a><![CDATA[\u{2}]]></a>", malformed(3)),
+        ("<![CDATA[]]><a/>", malformed(0)),
+        ("<a><!-- x</a>", malformed(3)),
+        ("<a><!-- x -- y --></a>", malformed(3)),
+        ("<a>&b</a>", malformed(3)),
+        ("<a>&#x;</a>", malformed(3)),
+        ("<a>&#+65;</a>", malformed(3)),
+        ("<a>&#xFFFF;</a>", malformed(3)),
+        ("<a>&#x110000;</a>", malformed(3)),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(refused(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn limits_hold_and_what_is_at_them_passes() {
+    let nested = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
+    let wide = |count: usize| format!("<r>{}</r>", "<a/>".repeat(count - 1));
+    let attributes = |count: usize| {
+        let each: String = (0..count).map(|number| format!(" a{number}=''")).collect();
+        format!("<r{each}/>")
+    };
+    let namespaces = |count: usize| {
+        let each: String = (0..count).map(|number| format!("<a xmlns='urn:{number}'/>")).collect();
+        format!("<r>{each}</r>")
+    };
+    with_root(&nested(DEPTH_MAX), |root| assert_eq!(root.children().count(), 1));
+    with_root(&wide(ELEMENTS_MAX), |root| assert_eq!(root.children().count(), ELEMENTS_MAX - 1));
+    with_root(&attributes(ATTRIBUTES_MAX), |root| assert!(root.attribute("a63").is_some()));
+    // None and that of the prefix xml are always known.
+    with_root(&namespaces(NAMESPACES_MAX - 2), |root| assert_eq!(root.children().count(), 62));
+    let too_large = [
+        nested(DEPTH_MAX + 1),
+        wide(ELEMENTS_MAX + 1),
+        attributes(ATTRIBUTES_MAX + 1),
+        namespaces(NAMESPACES_MAX - 1),
+    ];
+    for text in too_large {
+        assert_eq!(refused(&text).0, FailureCode::ReplyTooLarge);
+    }
+}
+
+/// Every construct the parser knows, in a few lines.
+const SAMPLE: &str = "<?xml version='1.0'?><!-- c --><p:r xmlns:p='urn:p' xmlns=\"urn:d\">\n\
+    <a k='1 &amp; 2'>t &lt; &#x41;]]</a ><p:b/><c><![CDATA[<d>]]>e</c><?pi x?>\u{5f20}</p:r>\n";
+
+/// An independent reader's view: whole names and texts of the elements in document order.
+fn independently(text: &str) -> Option<Vec<(String, String)>> {
+    use quick_xml::escape::resolve_predefined_entity;
+    use quick_xml::events::Event;
+    let mut reader = quick_xml::Reader::from_str(text);
+    let (mut elements, mut open) = (Vec::<(String, String)>::new(), Vec::new());
+    loop {
+        let mut add = |open: &[usize], text: &str| {
+            if let Some(at) = open.last() {
+                elements[*at].1.push_str(text);
+            }
+        };
+        match reader.read_event().ok()? {
+            Event::Start(tag) => {
+                open.push(elements.len());
+                elements.push((tag.name().0.into(), String::new()));
+            }
+            Event::Empty(tag) => elements.push((tag.name().0.into(), String::new())),
+            Event::End(_) => drop(open.pop()),
+            Event::Text(text) => add(&open, &text.xml10_content()),
+            Event::CData(text) => add(&open, &text.xml10_content()),
+            Event::GeneralRef(name) => match name.resolve_char_ref().ok()? {
+                Some(character) => add(&open, character.encode_utf8(&mut [0; 4])),
+                None => add(&open, resolve_predefined_entity(&name)?),
+            },
+            Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+            Event::DocType(_) => return None,
+            Event::Eof if open.is_empty() => break,
+            Event::Eof => return None,
+        }
+    }
+    elements.iter_mut().for_each(|(_, text)| *text = text.trim_ascii().into());
+    Some(elements)
+}
+
+#[test]
+fn what_is_accepted_an_independent_reader_reads_the_same() {
+    let ours = |text: &str| {
+        let replies = replies(text);
+        let document = replies.only().unwrap().xml().ok()?;
+        let element = |node: &Node<'_>| (node.whole_name.to_owned(), node.text.trim_ascii().into());
+        Some(document.nodes.iter().map(element).collect::<Vec<(String, String)>>())
+    };
+    assert_eq!(ours(SAMPLE).unwrap().len(), 4);
+    let (mut accepted, mut refused) = (0, 0);
+    let starts: Vec<_> = SAMPLE.char_indices().map(|(at, _)| at).collect();
+    for &at in &starts {
+        let (before, rest) = SAMPLE.split_at(at);
+        let after = &rest[rest.chars().next().unwrap().len_utf8()..];
+        for new in
+            ["", "<", ">", "/", "&", ";", "!", "?", "'", "\"", "=", ":", "]", "-", "x", " ", "\r"]
+        {
+            for text in [format!("{before}{new}{after}"), format!("{before}{new}{rest}")] {
+                match ours(&text) {
+                    Some(elements) => {
+                        accepted += 1;
+                        assert_eq!(Some(elements), independently(&text), "{text}");
+                    }
+                    None => refused += 1,
+                }
+            }
+        }
+    }
+    assert!(accepted > 500 && refused > 500, "{accepted} accepted, {refused} refused");
+}

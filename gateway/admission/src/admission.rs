@@ -1,0 +1,249 @@
+//! The order in which a query is checked, and the permit it ends in.
+//!
+//! Owns the sequence caller quota → grants → quota at the department → kill switch → breaker →
+//! bulkhead, and nothing of what each of them decides. It must never let a later check run before
+//! an earlier one: what a caller may not ask must not cost a department anything, not even a probe.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::clock::{Clock, DefaultClock};
+use jumpgate_catalogue::{CallerId, DepartmentId, Digest, Query, Refusal};
+use tokio::time::Instant;
+
+use crate::breaker::{Settled, Ticket};
+use crate::bulkhead::Slot;
+use crate::denied::{self, Denied};
+use crate::department::{Department, DepartmentReading};
+use crate::grants::{Grants, RuleId};
+use crate::in_flight::InFlight;
+use crate::quota::{Limiter, QuotaReading};
+use crate::settings::{AdmissionPlan, CallerRates};
+
+/// Decides whether a query may be asked now. One for the whole gateway; shared by reference.
+pub struct Admission<C: Clock = DefaultClock> {
+    grants: Grants,
+    callers: HashMap<CallerId, CallerQuotas<C>>,
+    departments: BTreeMap<DepartmentId, Arc<Department<C>>>,
+    in_flight: InFlight,
+}
+
+/// Every limiter is made at start, so that no caller can make this grow.
+struct CallerQuotas<C: Clock> {
+    own: Limiter<C>,
+    departments: HashMap<DepartmentId, Limiter<C>>,
+}
+
+/// The caller's own quota allows the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerAllowance {
+    /// The caller's quota after this question, for the response's headers.
+    pub reading: QuotaReading,
+}
+
+/// The caller's own quota does not allow the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerRefused {
+    /// Why, and when to come back.
+    pub refusal: Refusal,
+    /// The caller's quota, for the response's headers. None for a caller nobody configured.
+    pub reading: Option<QuotaReading>,
+}
+
+impl From<CallerRefused> for Refusal {
+    fn from(refused: CallerRefused) -> Self {
+        refused.refusal
+    }
+}
+
+/// No predicate of the catalogue belongs to this department.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the catalogue has no department {0}")]
+pub struct UnknownDepartment(pub DepartmentId);
+
+/// May ask the department now. Holds a slot of its bulkhead and a ticket of its breaker; dropping
+/// it gives both back. Made by [`Admission::admit`] only.
+#[must_use = "a dropped permit gives its slot back"]
+pub struct Permit<C: Clock = DefaultClock> {
+    department: Arc<Department<C>>,
+    rule: RuleId,
+    quota: QuotaReading,
+    // Dropped in this order: the breaker hears the outcome before the slot wakes the next query.
+    ticket: Ticket<C>,
+    _slot: Slot,
+}
+
+impl<C: Clock + Clone> Admission<C> {
+    /// Admission by `plan`, with full quotas, closed breakers and every department switched on.
+    pub fn new(plan: AdmissionPlan, clock: C) -> Self {
+        let AdmissionPlan { grants, quotas, departments, in_flight_max } = plan;
+        let limits = |rates: CallerRates| CallerQuotas {
+            own: Limiter::new("caller", rates.own, &clock),
+            departments: (rates.departments.into_iter())
+                .map(|(id, rate)| {
+                    let limiter = Limiter::new(&format!("caller/{id}"), rate, &clock);
+                    (id, limiter)
+                })
+                .collect(),
+        };
+        let department = |id: &DepartmentId, settings| {
+            Arc::new(Department::new(id.clone(), settings, clock.clone()))
+        };
+        Self {
+            grants,
+            in_flight: InFlight::new(quotas.keys(), in_flight_max),
+            callers: quotas.into_iter().map(|(id, rates)| (id, limits(rates))).collect(),
+            departments: (departments.iter())
+                .map(|(id, settings)| (id.clone(), department(id, settings)))
+                .collect(),
+        }
+    }
+
+    /// Takes one question from the caller's own quota: the first check, made before a body is read.
+    ///
+    /// # Errors
+    /// `CallerQuota` with the time to come back; `Unauthenticated` for a caller nobody configured.
+    pub fn check_caller(&self, caller: &CallerId) -> Result<CallerAllowance, CallerRefused> {
+        self.check_caller_batch(caller, NonZeroU32::MIN)
+    }
+
+    /// Takes several questions from the caller's own quota, or none of them: a batch whose first
+    /// question [`check_caller`](Self::check_caller) has paid for pays for the others here.
+    ///
+    /// # Errors
+    /// As `check_caller`; without a time to come back if the quota never holds so many at once.
+    pub fn check_caller_batch(
+        &self,
+        caller: &CallerId,
+        questions: NonZeroU32,
+    ) -> Result<CallerAllowance, CallerRefused> {
+        let Some(quotas) = self.callers.get(caller) else {
+            return Err(CallerRefused { refusal: denied::unknown_caller(), reading: None });
+        };
+        let reading = quotas.own.take(questions).map_err(|spent| CallerRefused {
+            refusal: denied::caller_quota(&spent),
+            reading: Some(spent.reading),
+        })?;
+        Ok(CallerAllowance { reading })
+    }
+
+    /// Every check after the caller's own quota. Waits at the department's bulkhead only, for at
+    /// most its `wait_ms_max` and never past `deadline`. Dropping the future gives everything back.
+    ///
+    /// # Errors
+    /// `NotGranted`, `DepartmentQuota`, `DepartmentKilled`, `BreakerOpen` or `BulkheadFull`.
+    pub async fn admit(
+        &self,
+        caller: &CallerId,
+        query: &Query,
+        deadline: Instant,
+    ) -> Result<Permit<C>, Refusal> {
+        let Some(department) = self.departments.get(&query.predicate().department) else {
+            // A query of another catalogue than the plan was checked against.
+            return Err(Denied::NotGranted.into());
+        };
+        let admitted = self.permit(department, caller, query, deadline).await;
+        department.count_admission(admitted.as_ref().err());
+        Ok(admitted?)
+    }
+
+    async fn permit(
+        &self,
+        department: &Arc<Department<C>>,
+        caller: &CallerId,
+        query: &Query,
+        deadline: Instant,
+    ) -> Result<Permit<C>, Denied> {
+        let rule = (self.grants.rule(caller, &query.predicate().id, query.purpose()))
+            .ok_or(Denied::NotGranted)?;
+        // A granted caller is configured, and a configured one has a quota at each department.
+        let quota = (self.callers.get(caller))
+            .and_then(|quotas| quotas.departments.get(department.id()))
+            .ok_or(Denied::NotGranted)?
+            .take(NonZeroU32::MIN)
+            .map_err(Denied::Quota)?;
+        let (ticket, slot) = department.enter(deadline).await?;
+        let (department, rule) = (Arc::clone(department), Arc::clone(rule));
+        Ok(Permit { department, rule, quota, ticket, _slot: slot })
+    }
+
+    /// Switches a department off: queries not yet admitted are refused, also those that wait, and
+    /// admitted ones make no retry. True if it was on.
+    ///
+    /// # Errors
+    /// The catalogue has no such department.
+    pub fn kill(&self, department: &DepartmentId) -> Result<bool, UnknownDepartment> {
+        Ok(!self.department(department)?.switch(true))
+    }
+
+    /// Switches a department on again; its breaker keeps its state. True if it was off.
+    ///
+    /// # Errors
+    /// The catalogue has no such department.
+    pub fn revive(&self, department: &DepartmentId) -> Result<bool, UnknownDepartment> {
+        Ok(self.department(department)?.switch(false))
+    }
+
+    /// How every department stands now, in the order of their ids.
+    pub fn departments(&self) -> Vec<DepartmentReading> {
+        self.departments.values().map(|department| department.reading()).collect()
+    }
+
+    /// The marks of queries in flight.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// The grants in canonical form, the text [`policy_digest`](Self::policy_digest) is of.
+    pub fn policy_text(&self) -> &str {
+        self.grants.text()
+    }
+
+    /// SHA-256 of the grants in canonical form (`spec/policy.md`): what every entry is bound to.
+    pub fn policy_digest(&self) -> Digest {
+        self.grants.digest()
+    }
+
+    fn department(&self, id: &DepartmentId) -> Result<&Department<C>, UnknownDepartment> {
+        self.departments.get(id).map(Arc::as_ref).ok_or_else(|| UnknownDepartment(id.clone()))
+    }
+}
+
+impl<C: Clock> Permit<C> {
+    /// The department that may be asked.
+    pub fn department(&self) -> &DepartmentId {
+        self.department.id()
+    }
+
+    /// The id of the grant that decided.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The caller's quota at this department after this query, for the response's headers.
+    pub fn quota(&self) -> &QuotaReading {
+        &self.quota
+    }
+
+    /// True while a retry may still be made: the department is switched on and its breaker has not
+    /// changed state since the query passed it.
+    pub fn breaker_agrees(&self) -> bool {
+        !self.department.is_killed() && self.ticket.is_current()
+    }
+
+    /// Tells the breaker how the department did, and gives everything back. A permit dropped
+    /// without it counts as [`Settled::Neutral`].
+    pub fn settle(mut self, settled: Settled) {
+        self.ticket.settled = settled;
+    }
+}
+
+impl<C: Clock> Drop for Permit<C> {
+    fn drop(&mut self) {
+        self.department.count_outcome(self.ticket.settled);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use governor::clock::FakeRelativeClock;
+use jumpgate_catalogue::{Query, RefusalCode};
+
+use super::*;
+use crate::breaker::BreakerState;
+use crate::department::DepartmentCounts;
+use crate::sample::{caller, check, query};
+
+const GRANT: &str = r#"
+    [[grants]]
+    id = "counter"
+    caller = "one-window"
+    predicates = ["civil-registry/*"]
+    purposes = ["benefit-claim"]
+"#;
+
+type Gate = Admission<FakeRelativeClock>;
+
+/// A gate by these settings beside one grant, and the clock that moves it.
+fn gate(settings: &str) -> (FakeRelativeClock, Gate) {
+    let plan = check(&format!("{settings}{GRANT}")).unwrap_or_else(|found| panic!("{found:#?}"));
+    let clock = FakeRelativeClock::default();
+    (clock.clone(), Admission::new(plan, clock))
+}
+
+fn alive() -> Query {
+    query("civil-registry/alive@1", "benefit-claim")
+}
+
+fn civil_registry() -> DepartmentId {
+    "civil-registry".parse().unwrap()
+}
+
+fn reading(gate: &Gate) -> DepartmentReading {
+    gate.departments().into_iter().find(|at| at.department == civil_registry()).unwrap()
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+async fn admit(gate: &Gate) -> Result<Permit<FakeRelativeClock>, Refusal> {
+    gate.admit(&caller("one-window"), &alive(), later()).await
+}
+
+async fn code(gate: &Gate) -> RefusalCode {
+    admit(gate).await.err().expect("refused").code
+}
+
+fn poll<T>(future: &mut Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Everything is wrong at once; each mended thing uncovers the next check.
+#[tokio::test(start_paused = true)]
+async fn the_checks_run_in_their_order() {
+    let (clock, gate) = gate(
+        r#"
+        [quotas]
+        department = { per_second = 1, burst = 5 }
+        [departments.civil-registry]
+        concurrency_max = 3
+        waiting_max = 0
+        breaker = { failures_max = 1, rest_ms = 3000, rest_ms_max = 3000, probes_to_close = 1 }
+        "#,
+    );
+    let (one, two, fails) = (admit(&gate).await, admit(&gate).await, admit(&gate).await);
+    fails.unwrap().settle(Settled::DepartmentFailed);
+    clock.advance(Duration::from_secs(3));
+    let probe = admit(&gate).await.unwrap();
+    assert_eq!(reading(&gate).in_flight, 3, "no slot is left and the probe is out");
+    assert_eq!(gate.kill(&civil_registry()), Ok(true));
+    for _ in 0..4 {
+        assert_eq!(code(&gate).await, RefusalCode::DepartmentKilled, "until the quota is spent");
+    }
+    let foreign = query("civil-registry/alive@1", "pension-claim");
+    let refused = gate.admit(&caller("one-window"), &foreign, later()).await.err().unwrap();
+    assert_eq!((refused.code, refused.retry_after), (RefusalCode::NotGranted, None));
+    let refused = admit(&gate).await.err().unwrap();
+    assert_eq!(refused.code, RefusalCode::DepartmentQuota);
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
+    assert_eq!(refused.mend, "ask this department at most 1 questions a second, 5 at once");
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(code(&gate).await, RefusalCode::DepartmentKilled);
+    assert_eq!(gate.revive(&civil_registry()), Ok(true));
+    let refused = admit(&gate).await.err().unwrap();
+    assert_eq!(refused.code, RefusalCode::BreakerOpen);
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(3)));
+    probe.settle(Settled::Ok);
+    let third = admit(&gate).await.unwrap();
+    let refused = admit(&gate).await.err().unwrap();
+    assert_eq!(refused.code, RefusalCode::BulkheadFull);
+    assert_eq!(refused.retry_after, Some(Duration::from_millis(500)));
+    drop(one);
+    let permit = admit(&gate).await.unwrap();
+    assert_eq!((permit.rule(), permit.department()), ("counter", &civil_registry()));
+    assert_eq!((&*permit.quota().policy, permit.quota().burst), ("caller/civil-registry", 5));
+    drop((two, third, permit));
+    let expected = DepartmentCounts {
+        not_granted: 1,
+        quota: 1,
+        killed: 5,
+        resting: 1,
+        busy: 1,
+        admitted: 6,
+        ok: 1,
+        failed: 1,
+        neutral: 4,
+    };
+    assert_eq!(reading(&gate).counts, expected);
+}
+
+#[test]
+fn a_callers_own_quota_is_its_own_and_a_batch_pays_for_each_question() {
+    let (clock, gate) = gate("quotas = { caller = { per_second = 2, burst = 4 } }");
+    let (one_window, school) = (caller("one-window"), caller("school"));
+    let three = NonZeroU32::new(3).unwrap();
+    assert_eq!(gate.check_caller(&one_window).unwrap().reading.remaining, 3);
+    assert_eq!(gate.check_caller_batch(&one_window, three).unwrap().reading.remaining, 0);
+    let refused = gate.check_caller(&one_window).unwrap_err();
+    assert_eq!(refused.refusal.code, RefusalCode::CallerQuota);
+    assert_eq!(refused.refusal.retry_after, Some(Duration::from_millis(500)));
+    let reading = refused.reading.unwrap();
+    assert_eq!((reading.remaining, reading.reset_s), (0, 1));
+    assert!(gate.check_caller(&school).is_ok(), "another caller has a quota of its own");
+    clock.advance(Duration::from_millis(500));
+    assert!(gate.check_caller(&one_window).is_ok());
+    let five = NonZeroU32::new(5).unwrap();
+    let refused = gate.check_caller_batch(&school, five).unwrap_err();
+    assert_eq!(refused.refusal.retry_after, None, "waiting does not help");
+    let stranger = gate.check_caller(&caller("stranger")).unwrap_err();
+    assert_eq!(stranger.refusal.code, RefusalCode::Unauthenticated);
+    assert_eq!(stranger.reading, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn departments_and_callers_do_not_share() {
+    let both = r#"
+        [quotas]
+        department = { per_second = 1, burst = 1 }
+        [[grants]]
+        caller = "school"
+        predicates = ["civil-registry/alive@1"]
+        purposes = ["benefit-claim"]
+        [[grants]]
+        caller = "one-window"
+        predicates = ["social-insurance/receives-pension@1"]
+        purposes = ["benefit-claim"]
+    "#;
+    let (_, gate) = gate(both);
+    let permit = admit(&gate).await.unwrap();
+    assert_eq!(code(&gate).await, RefusalCode::DepartmentQuota);
+    let elsewhere = query("social-insurance/receives-pension@1", "benefit-claim");
+    gate.kill(&civil_registry()).unwrap();
+    let other = gate.admit(&caller("one-window"), &elsewhere, later()).await.unwrap();
+    assert_eq!(other.department().as_str(), "social-insurance");
+    assert!(other.breaker_agrees() && !permit.breaker_agrees(), "no retry at a killed one");
+    gate.revive(&civil_registry()).unwrap();
+    assert!(gate.admit(&caller("school"), &alive(), later()).await.is_ok());
+    let nowhere = "land-registry".parse().unwrap();
+    assert_eq!(gate.kill(&nowhere), Err(UnknownDepartment(nowhere)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_the_department_is_killed_is_refused() {
+    let (_, gate) = gate("[departments.civil-registry]\nconcurrency_max = 1\n");
+    let held = admit(&gate).await.unwrap();
+    let mut waits = pin!(admit(&gate));
+    assert!(poll(&mut waits).is_pending());
+    gate.kill(&civil_registry()).unwrap();
+    drop(held);
+    let refused = waits.await.err().unwrap();
+    assert_eq!(refused.code, RefusalCode::DepartmentKilled);
+    assert_eq!(reading(&gate).in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_the_breaker_opens_is_refused() {
+    let (_, gate) =
+        gate("[departments.civil-registry]\nconcurrency_max = 1\nbreaker = { failures_max = 1 }\n");
+    let held = admit(&gate).await.unwrap();
+    assert!(held.breaker_agrees());
+    let (mut first, mut second) = (pin!(admit(&gate)), pin!(admit(&gate)));
+    assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+    held.settle(Settled::DepartmentFailed);
+    assert_eq!(first.await.err().unwrap().code, RefusalCode::BreakerOpen);
+    assert_eq!(second.await.err().unwrap().code, RefusalCode::BreakerOpen);
+    assert_eq!((reading(&gate).in_flight, reading(&gate).waiting), (0, 0));
+}
+
+/// A slot freed by the failure that opened the breaker goes to a query that waits, and once the
+/// rest is over a newcomer waits behind it with the probe.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_probe_is_the_only_one_and_is_given_back_when_cancelled() {
+    for cancelled in [false, true] {
+        let (clock, gate) = gate(
+            "[departments.civil-registry]\nconcurrency_max = 1\nbreaker = { failures_max = 1 }\n",
+        );
+        let held = admit(&gate).await.unwrap();
+        let mut waits = pin!(admit(&gate));
+        assert!(poll(&mut waits).is_pending());
+        held.settle(Settled::DepartmentFailed);
+        clock.advance(Duration::from_secs(1));
+        let mut probe = Box::pin(admit(&gate));
+        assert!(poll(&mut probe.as_mut()).is_pending());
+        assert_eq!(code(&gate).await, RefusalCode::BreakerOpen, "a probe is out");
+        assert_eq!(reading(&gate).waiting, 2);
+        let admitted = if cancelled {
+            drop(probe);
+            waits.await.expect("the probe's place is free")
+        } else {
+            assert_eq!(waits.await.err().unwrap().code, RefusalCode::BreakerOpen);
+            probe.await.expect("the probe's turn")
+        };
+        assert!(admitted.breaker_agrees());
+        assert_eq!(reading(&gate).breaker.state, BreakerState::HalfOpen);
+        assert_eq!((reading(&gate).in_flight, reading(&gate).waiting), (1, 0));
+        drop(admitted);
+        assert_eq!(reading(&gate).in_flight, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_probe_makes_room_and_two_good_ones_close() {
+    let (clock, gate) =
+        gate("[departments.civil-registry]\nconcurrency_max = 2\nbreaker = { failures_max = 1 }\n");
+    let (slow, fails) = (admit(&gate).await.unwrap(), admit(&gate).await.unwrap());
+    fails.settle(Settled::DepartmentFailed);
+    clock.advance(Duration::from_secs(1));
+    let probe = admit(&gate).await.unwrap();
+    assert!(probe.breaker_agrees() && !slow.breaker_agrees(), "only the probe may be retried");
+    assert_eq!(code(&gate).await, RefusalCode::BreakerOpen);
+    drop(probe);
+    for state in [BreakerState::HalfOpen, BreakerState::Closed] {
+        admit(&gate).await.expect("no probe is out").settle(Settled::Ok);
+        assert_eq!(reading(&gate).breaker.state, state);
+    }
+    slow.settle(Settled::DepartmentFailed);
+    assert_eq!(reading(&gate).breaker.state, BreakerState::Closed, "it asked before the rest");
+}
+
+#[test]
+fn what_goes_into_a_detached_task_may_go_there() {
+    fn detached<T: Send + 'static>() {}
+    detached::<Permit>();
+    detached::<crate::InFlightGuard>();
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    let plan = check(GRANT).unwrap();
+    let gate = Admission::new(plan, DefaultClock::default());
+    shared(&gate);
+    fn sendable<T: Send>(_: &T) {}
+    sendable(&gate.admit(&caller("one-window"), &alive(), Instant::now()));
+    assert_eq!(gate.policy_digest(), Digest::of(gate.policy_text().as_bytes()));
+}

@@ -1,0 +1,143 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FOREVER: Duration = Duration::from_secs(86_400);
+
+fn bulkhead(concurrency_max: u32, waiting_max: u32, wait_ms_max: u64) -> Bulkhead {
+    let breaker = Default::default();
+    Bulkhead::new(&DepartmentSettings { concurrency_max, waiting_max, wait_ms_max, breaker })
+}
+
+type Waiter<'a> = Pin<Box<dyn Future<Output = Result<Slot, Denied>> + 'a>>;
+
+fn waiter(bulkhead: &Bulkhead) -> Waiter<'_> {
+    Box::pin(bulkhead.acquire(Instant::now() + FOREVER))
+}
+
+fn poll(waiter: &mut Waiter<'_>) -> Poll<Result<Slot, Denied>> {
+    waiter.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_as_long_as_it_is_told_and_no_longer() {
+    let bulkhead = bulkhead(1, 1, 500);
+    let busy = Denied::Busy { retry_after: Duration::from_millis(500) };
+    let _held = bulkhead.acquire(Instant::now()).await.expect("a free slot needs no time");
+    for (deadline_ms, waited_ms) in [(10_000, 500), (500, 500), (499, 499), (0, 0)] {
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(deadline_ms);
+        assert_eq!(bulkhead.acquire(deadline).await.err().as_ref(), Some(&busy));
+        assert_eq!(start.elapsed(), Duration::from_millis(waited_ms), "{deadline_ms}");
+        assert_eq!(bulkhead.waiting(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_at_once() {
+    let bulkhead = bulkhead(1, 2, 500);
+    let held = bulkhead.acquire(Instant::now()).await.unwrap();
+    let mut queue = [waiter(&bulkhead), waiter(&bulkhead)];
+    assert!(queue.iter_mut().all(|waiter| poll(waiter).is_pending()));
+    assert_eq!((bulkhead.in_flight(), bulkhead.waiting()), (1, 2));
+    let start = Instant::now();
+    assert!(bulkhead.acquire(start + FOREVER).await.is_err());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    drop((queue, held));
+    assert_eq!((bulkhead.in_flight(), bulkhead.waiting()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_come_first_served() {
+    let bulkhead = bulkhead(1, 4, 500);
+    let mut held = bulkhead.acquire(Instant::now()).await.unwrap();
+    let mut queue: Vec<_> = (0..3).map(|_| waiter(&bulkhead)).collect();
+    assert!(queue.iter_mut().all(|waiter| poll(waiter).is_pending()));
+    for turn in 0..3 {
+        drop(held);
+        // A newcomer may not overtake the one whose turn it is, polled or not.
+        assert!(poll(&mut waiter(&bulkhead)).is_pending(), "turn {turn}");
+        for later in (turn + 1..3).rev() {
+            assert!(poll(&mut queue[later]).is_pending(), "{later} before {turn}");
+        }
+        let Poll::Ready(Ok(slot)) = poll(&mut queue[turn]) else { panic!("turn {turn} passed") };
+        held = slot;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_leaves_hands_its_slot_on() {
+    let bulkhead = bulkhead(1, 2, 500);
+    let held = bulkhead.acquire(Instant::now()).await.unwrap();
+    let (mut first, mut second) = (waiter(&bulkhead), waiter(&bulkhead));
+    assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+    drop(held);
+    drop(first);
+    assert!(matches!(poll(&mut second), Poll::Ready(Ok(_))));
+}
+
+/// What may happen next; the number picks one of those there are.
+#[derive(Debug, Clone)]
+enum Event {
+    Come,
+    Poll(usize),
+    Leave(usize),
+    Finish(usize),
+    Pass(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => Just(Event::Come),
+        4 => any::<usize>().prop_map(Event::Poll),
+        1 => any::<usize>().prop_map(Event::Leave),
+        2 => any::<usize>().prop_map(Event::Finish),
+        1 => (0..300_u64).prop_map(Event::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn never_more_slots_nor_waiters_than_the_maximum(
+        concurrency_max in 1..4_u32,
+        waiting_max in 0..4_u32,
+        events in proptest::collection::vec(event(), 0..120),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let bulkhead = bulkhead(concurrency_max, waiting_max, 500);
+            let (mut slots, mut waiters) = (Vec::new(), Vec::new());
+            for event in events {
+                match event {
+                    Event::Come => waiters.push(waiter(&bulkhead)),
+                    Event::Poll(pick) if !waiters.is_empty() => {
+                        let pick = pick % waiters.len();
+                        if let Poll::Ready(ended) = poll(&mut waiters[pick]) {
+                            slots.extend(ended.ok());
+                            drop(waiters.remove(pick));
+                        }
+                    }
+                    Event::Leave(pick) if !waiters.is_empty() => {
+                        drop(waiters.remove(pick % waiters.len()));
+                    }
+                    Event::Finish(pick) if !slots.is_empty() => {
+                        drop(slots.remove(pick % slots.len()));
+                    }
+                    Event::Pass(ms) => tokio::time::advance(Duration::from_millis(ms)).await,
+                    Event::Poll(_) | Event::Leave(_) | Event::Finish(_) => {}
+                }
+                // A slot on its way to a waiter is taken, but nobody holds it yet.
+                assert!(slots.len() <= bulkhead.in_flight() as usize);
+                assert!(bulkhead.in_flight() <= concurrency_max);
+                assert!(bulkhead.waiting() <= waiting_max);
+            }
+            drop((slots, waiters));
+            assert_eq!((bulkhead.in_flight(), bulkhead.waiting()), (0, 0));
+        });
+    }
+}

@@ -1,0 +1,388 @@
+//! The keys an operator writes, and the plan they become.
+//!
+//! Owns their names, units, defaults and ranges. A plan exists only if every key was right; until
+//! then all mistakes are named together. It reads no file: the server parses, this checks.
+//!
+//! The settings are trusted, must not be lost and are written by the operator only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId};
+use serde::Deserialize;
+
+use crate::grants::{Grants, departments};
+
+/// Everything admission is told. No key is required: without grants nothing may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdmissionSettings {
+    /// Who may ask what for which purpose; the first that covers a query decides.
+    pub grants: Vec<GrantSettings>,
+    /// How often.
+    pub quotas: QuotaSettings,
+    /// Each department's protection, by department id; a department left out has the defaults.
+    pub departments: BTreeMap<String, DepartmentSettings>,
+    /// Queries one caller may have in flight, 1 to 100 000.
+    pub in_flight_max: u32,
+}
+
+/// One grant.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantSettings {
+    /// The name it has in the query log; `grant-<position from 1>` if left out.
+    pub id: Option<String>,
+    /// The caller it is for.
+    pub caller: String,
+    /// Predicate ids, or `department/*` for all predicates of a department.
+    pub predicates: Vec<String>,
+    /// Purposes, or `["*"]` for every purpose each predicate allows.
+    pub purposes: Vec<String>,
+}
+
+/// How often callers may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotaSettings {
+    /// Of each caller, over all departments.
+    pub caller: RateSettings,
+    /// Of each caller at each department.
+    pub department: RateSettings,
+    /// Callers with quotas of their own, by caller id.
+    pub callers: BTreeMap<String, CallerQuotaSettings>,
+}
+
+/// One caller's own quotas. What is left out is as for every caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallerQuotaSettings {
+    /// Over all departments.
+    pub caller: Option<RateSettings>,
+    /// At single departments, by department id.
+    pub departments: BTreeMap<String, RateSettings>,
+}
+
+/// A rate and a burst, each 1 to 1 000 000 questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateSettings {
+    /// Questions a second in the long run.
+    pub per_second: NonZeroU32,
+    /// Questions at once.
+    pub burst: NonZeroU32,
+}
+
+/// One department's protection.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DepartmentSettings {
+    /// Queries it sees at once, 1 to 1024.
+    pub concurrency_max: u32,
+    /// Queries that may wait for a slot, 0 to 4096.
+    pub waiting_max: u32,
+    /// Longest wait for a slot, 0 to 10 000 ms.
+    pub wait_ms_max: u64,
+    /// When it is given a rest.
+    pub breaker: BreakerSettings,
+}
+
+/// When a department is given a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BreakerSettings {
+    /// Failures one after the other that open it, 1 to 1000.
+    pub failures_max: u32,
+    /// First rest, 1 ms to `rest_ms_max`; each failed probe doubles it.
+    pub rest_ms: u64,
+    /// Longest rest, up to 600 000 ms.
+    pub rest_ms_max: u64,
+    /// Probes one after the other that must succeed to close it, 1 to 20.
+    pub probes_to_close: u32,
+}
+
+/// A key that cannot be used, with what could stand there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {fault}; {mend}")]
+pub struct AdmissionMistake {
+    /// The key's path, positions counted from 0: `grants[0].purposes[1]`.
+    pub key: String,
+    /// What is wrong.
+    pub fault: String,
+    /// What would be right.
+    pub mend: String,
+}
+
+/// Settings that were checked against a catalogue and the configured callers.
+#[derive(Debug, Clone)]
+pub struct AdmissionPlan {
+    pub(crate) grants: Grants,
+    pub(crate) quotas: BTreeMap<CallerId, CallerRates>,
+    pub(crate) departments: BTreeMap<DepartmentId, DepartmentSettings>,
+    pub(crate) in_flight_max: u32,
+}
+
+/// What one caller may ask, all defaults filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct CallerRates {
+    pub(crate) own: RateSettings,
+    pub(crate) departments: BTreeMap<DepartmentId, RateSettings>,
+}
+
+impl AdmissionSettings {
+    /// The plan for these predicates and callers.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the keys.
+    pub fn check(
+        mut self,
+        catalogue: &Catalogue,
+        callers: &[CallerId],
+    ) -> Result<AdmissionPlan, Vec<AdmissionMistake>> {
+        let callers: BTreeSet<CallerId> = callers.iter().cloned().collect();
+        let departments = departments(catalogue);
+        let mut mistakes = Mistakes::default();
+        let grants = Grants::compile(&self.grants, catalogue, &callers, &mut mistakes);
+        self.quotas.check(&callers, &departments, &mut mistakes);
+        for (id, department) in &self.departments {
+            let key = format!("departments.{id}");
+            mistakes.known(&key, "department", id, &departments);
+            department.check(&key, &mut mistakes);
+        }
+        mistakes.within("in_flight_max", self.in_flight_max.into(), 1..=IN_FLIGHT_MAX_MAX);
+        mistakes.none()?;
+        let quotas = &self.quotas;
+        Ok(AdmissionPlan {
+            grants,
+            quotas: (callers.into_iter())
+                .map(|caller| {
+                    let rates = quotas.of(&caller, &departments);
+                    (caller, rates)
+                })
+                .collect(),
+            departments: (departments.into_iter())
+                .map(|id| {
+                    let settings = self.departments.remove(id.as_str()).unwrap_or_default();
+                    (id, settings)
+                })
+                .collect(),
+            in_flight_max: self.in_flight_max,
+        })
+    }
+}
+
+impl QuotaSettings {
+    fn of(&self, caller: &CallerId, departments: &BTreeSet<DepartmentId>) -> CallerRates {
+        let own = self.callers.get(caller.as_str());
+        let at = |id: &DepartmentId| own?.departments.get(id.as_str()).copied();
+        CallerRates {
+            own: own.and_then(|own| own.caller).unwrap_or(self.caller),
+            departments: (departments.iter())
+                .map(|id| (id.clone(), at(id).unwrap_or(self.department)))
+                .collect(),
+        }
+    }
+
+    fn check(
+        &self,
+        callers: &BTreeSet<CallerId>,
+        departments: &BTreeSet<DepartmentId>,
+        mistakes: &mut Mistakes,
+    ) {
+        self.caller.check("quotas.caller", mistakes);
+        self.department.check("quotas.department", mistakes);
+        for (caller, quotas) in &self.callers {
+            let key = format!("quotas.callers.{caller}");
+            mistakes.known(&key, "caller", caller, callers);
+            if let Some(rate) = quotas.caller {
+                rate.check(&format!("{key}.caller"), mistakes);
+            }
+            for (department, rate) in &quotas.departments {
+                let key = format!("{key}.departments.{department}");
+                mistakes.known(&key, "department", department, departments);
+                rate.check(&key, mistakes);
+            }
+        }
+    }
+}
+
+impl RateSettings {
+    fn check(self, key: &str, mistakes: &mut Mistakes) {
+        let figures = [("per_second", self.per_second), ("burst", self.burst)];
+        for (name, figure) in figures {
+            mistakes.within(&format!("{key}.{name}"), figure.get().into(), 1..=RATE_MAX);
+        }
+    }
+}
+
+impl DepartmentSettings {
+    fn check(&self, key: &str, mistakes: &mut Mistakes) {
+        let breaker = &self.breaker;
+        let figures: [(&str, u64, RangeInclusive<u64>); 7] = [
+            ("concurrency_max", self.concurrency_max.into(), 1..=CONCURRENCY_MAX_MAX),
+            ("waiting_max", self.waiting_max.into(), 0..=WAITING_MAX_MAX),
+            ("wait_ms_max", self.wait_ms_max, 0..=WAIT_MS_MAX_MAX),
+            ("breaker.failures_max", breaker.failures_max.into(), 1..=FAILURES_MAX_MAX),
+            ("breaker.rest_ms", breaker.rest_ms, 1..=breaker.rest_ms_max.max(1)),
+            ("breaker.rest_ms_max", breaker.rest_ms_max, 1..=REST_MS_MAX_MAX),
+            ("breaker.probes_to_close", breaker.probes_to_close.into(), 1..=PROBES_TO_CLOSE_MAX),
+        ];
+        for (name, figure, range) in figures {
+            mistakes.within(&format!("{key}.{name}"), figure, range);
+        }
+    }
+}
+
+impl BreakerSettings {
+    pub(crate) fn rest(&self) -> Duration {
+        Duration::from_millis(self.rest_ms)
+    }
+
+    pub(crate) fn rest_max(&self) -> Duration {
+        Duration::from_millis(self.rest_ms_max)
+    }
+}
+
+/// Mistakes found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes {
+    found: Vec<AdmissionMistake>,
+}
+
+impl Mistakes {
+    pub(crate) fn add(&mut self, key: &str, fault: impl Into<String>, mend: impl Into<String>) {
+        let (fault, mend) = (fault.into(), mend.into());
+        self.found.push(AdmissionMistake { key: key.to_owned(), fault, mend });
+    }
+
+    /// The one of `known` that `text` names; without one, adds a mistake.
+    pub(crate) fn known<'a, T: Display>(
+        &mut self,
+        key: &str,
+        what: &str,
+        text: &str,
+        known: &'a BTreeSet<T>,
+    ) -> Option<&'a T> {
+        let found = known.iter().find(|id| id.to_string() == text);
+        if found.is_none() {
+            self.add(key, format!("no {what} is named {text:?}"), one_of(known));
+        }
+        found
+    }
+
+    /// How many there are, to see whether a step found any.
+    pub(crate) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    pub(crate) fn none(self) -> Result<(), Vec<AdmissionMistake>> {
+        if self.found.is_empty() { Ok(()) } else { Err(self.found) }
+    }
+
+    fn within(&mut self, key: &str, figure: u64, range: RangeInclusive<u64>) {
+        if !range.contains(&figure) {
+            let mend = format!("write {} to {}", range.start(), range.end());
+            self.add(key, format!("{figure} is out of range"), mend);
+        }
+    }
+}
+
+/// "write one of a, b, c", or that there is nothing to choose from.
+pub(crate) fn one_of<T: Display>(choices: &BTreeSet<T>) -> String {
+    if choices.is_empty() {
+        return "remove it: there is none to choose from".to_owned();
+    }
+    let choices: Vec<String> = choices.iter().map(T::to_string).collect();
+    format!("write one of {}", choices.join(", "))
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            grants: Vec::new(),
+            quotas: QuotaSettings::default(),
+            departments: BTreeMap::new(),
+            in_flight_max: IN_FLIGHT_MAX,
+        }
+    }
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self { caller: CALLER_RATE, department: DEPARTMENT_RATE, callers: BTreeMap::new() }
+    }
+}
+
+impl Default for DepartmentSettings {
+    fn default() -> Self {
+        Self {
+            concurrency_max: CONCURRENCY_MAX,
+            waiting_max: WAITING_MAX,
+            wait_ms_max: WAIT_MS_MAX,
+            breaker: BreakerSettings::default(),
+        }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            failures_max: FAILURES_MAX,
+            rest_ms: REST_MS,
+            rest_ms_max: REST_MS_MAX,
+            probes_to_close: PROBES_TO_CLOSE,
+        }
+    }
+}
+
+const fn rate(per_second: u32, burst: u32) -> RateSettings {
+    const fn positive(figure: u32) -> NonZeroU32 {
+        NonZeroU32::new(figure).expect("the default rates below are not zero")
+    }
+    RateSettings { per_second: positive(per_second), burst: positive(burst) }
+}
+
+/// A counter of a hundred clerks asks a few questions a second; this leaves it room for a morning
+/// rush, and a caller that runs wild stays a small part of what one node answers.
+const CALLER_RATE: RateSettings = rate(100, 200);
+/// Half of a caller's whole quota, so that one department's questions leave room for the others'.
+const DEPARTMENT_RATE: RateSettings = rate(50, 100);
+/// More than a caller's burst, so that the quota and not this mark is what an honest caller meets.
+const IN_FLIGHT_MAX: u32 = 256;
+/// What a departmental application server with a pool of 20 to 50 connections can spare.
+const CONCURRENCY_MAX: u32 = 16;
+/// Two rounds of the slots: with replies of 100 ms the last in the queue waits 200 ms.
+const WAITING_MAX: u32 = 32;
+/// A clerk does not notice half a second; a longer wait is better spent asking again later.
+const WAIT_MS_MAX: u64 = 500;
+/// One failure is an accident, five in a row are a state.
+const FAILURES_MAX: u32 = 5;
+/// A restarted application server is back within seconds, so the first rest is short.
+const REST_MS: u64 = 1_000;
+/// A department that is back is noticed within half a minute, at two probes a minute.
+const REST_MS_MAX: u64 = 30_000;
+/// One success may be a lucky one.
+const PROBES_TO_CLOSE: u32 = 2;
+
+/// Far above one node; keeps the limiter's arithmetic, in nanoseconds, exact.
+const RATE_MAX: u64 = 1_000_000;
+/// A query in flight holds at most a few hundred kilobytes; more callers' worth is a mistake.
+const IN_FLIGHT_MAX_MAX: u64 = 100_000;
+/// More connections than any departmental system keeps open for one peer.
+const CONCURRENCY_MAX_MAX: u64 = 1_024;
+/// Four rounds of the most slots.
+const WAITING_MAX_MAX: u64 = 4_096;
+/// Longer than a caller waits for a response.
+const WAIT_MS_MAX_MAX: u64 = 10_000;
+/// Beyond this a breaker is as good as none.
+const FAILURES_MAX_MAX: u64 = 1_000;
+/// Ten minutes; whoever wants longer means the kill switch.
+const REST_MS_MAX_MAX: u64 = 600_000;
+/// More probes than this, one at a time, keep a healthy department away from its callers.
+const PROBES_TO_CLOSE_MAX: u64 = 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! The table of `spec/catalogue/README.md`, derived from the entries.
+
+use std::fmt::Write as _;
+
+use super::{shipped, shipped_dir};
+use crate::catalogue::{ParameterKind, ParameterSpec, Predicate};
+
+const BEGIN: &str = "<!-- generated: predicates -->\n";
+const END: &str = "<!-- /generated -->";
+
+#[test]
+fn the_table_is_what_the_entries_say() {
+    let path = shipped_dir().join("README.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (table, after) = rest.split_once(END).unwrap();
+    let wanted = predicates_table();
+    if std::env::var_os("JUMPGATE_BLESS").is_some_and(|bless| bless == "1") {
+        std::fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(table, wanted, "JUMPGATE_BLESS=1 writes it anew");
+    }
+}
+
+fn predicates_table() -> String {
+    let mut table = "| predicate | | attribute | as of | parameters | subject | purposes | absent \
+                     | no secret for |\n|---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for predicate in shipped().predicates() {
+        let Predicate { id, title_en, title_zh, attribute, absent, .. } = &**predicate;
+        let parameters = join(&predicate.parameters, "<br>", parameter_cell);
+        let subjects = join(&predicate.subject_kinds, ", ", ToString::to_string);
+        let purposes = join(&predicate.purposes, ", ", ToString::to_string);
+        let no_secret_for = join(&predicate.no_secret_for, ", ", ToString::to_string);
+        let clock = clock_cell(predicate);
+        writeln!(
+            table,
+            "| `{id}` | {title_en}<br>{title_zh} | {attribute} | {clock} | {parameters} \
+             | {subjects} | {purposes} | `{absent}` | {no_secret_for} |"
+        )
+        .unwrap();
+    }
+    table
+}
+
+fn clock_cell(predicate: &Predicate) -> String {
+    let clock = predicate.clock.as_str();
+    let cell = predicate.cell.map(|cell| format!(", {}", cell.as_str())).unwrap_or_default();
+    let matching = if predicate.is_match { ", match" } else { "" };
+    format!("{clock}{cell}{matching}")
+}
+
+fn parameter_cell(spec: &ParameterSpec) -> String {
+    let values = match &spec.kind {
+        ParameterKind::Integers(set) => join(set, " ", ToString::to_string),
+        ParameterKind::Codes(set) => join(set, " ", ToString::to_string),
+        ParameterKind::Text { chars_max } => format!("text, at most {chars_max} characters"),
+        ParameterKind::Identifier(rule) => format!("identifier, {rule}"),
+    };
+    format!("`{}`: {values}", spec.name)
+}
+
+fn join<T>(values: &[T], separator: &str, text: fn(&T) -> String) -> String {
+    values.iter().map(text).collect::<Vec<_>>().join(separator)
+}

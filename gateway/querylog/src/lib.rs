@@ -1,0 +1,59 @@
+//! The durable query log: what was asked, by whom, about whom, why, and what came back or why not.
+//!
+//! Owns the log's files, their formats (`spec/query-log.md`), the one thread that writes them and
+//! the keys under which fields are sealed (`spec/keys.md`). It must never hand out a [`Recorded`]
+//! for an entry that is not durable, never write a subject identifier, a case, an operator or a
+//! verdict in clear, and never go on after a write or a sync has failed.
+//!
+//! ```text
+//! ask ──► AskTicket ──► conclude ──► Recorded        one `ask`, exactly one closing entry
+//! refuse ─────────────────────────► Recorded         one `refused`, no `ask`
+//! coalesce                                           counted, one entry a window
+//! ```
+//!
+//! The entry is made, hashed and sealed on the task that submits it. The writer thread only gives
+//! it an index, writes it with whatever else queued while the last sync ran, and syncs once.
+
+mod cipher;
+mod coalesce;
+mod compose;
+mod disk;
+mod entry;
+mod fields;
+mod find;
+mod frame;
+mod handles;
+mod keys;
+mod kind;
+mod log;
+mod options;
+mod origin;
+mod queue;
+mod reader;
+mod recover;
+mod segments;
+mod shared;
+mod store;
+mod ticket;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod testing;
+
+pub use coalesce::OTHER_CALLERS;
+pub use disk::DiskFault;
+pub use entry::{
+    Details, ENTRY_BYTES_MAX, Entry, EntryFault, LeafHash, Pseudonym, epoch_of, leaf_hash,
+};
+pub use fields::{Field, FieldId, Fields, FieldsFault, SEALED_BYTES_MAX};
+pub use find::{LeafFault, LeafInfo};
+pub use keys::{KeyFault, Keys};
+pub use kind::{Act, Kind};
+pub use log::{InitFault, OpenFault, Opened, PastClosing, PastOutcome, QueryLog, StartDetails};
+pub use options::{AskMode, LogOptions, NowMs, OptionsFault};
+pub use origin::OriginFault;
+pub use reader::{ReadFault, Reader, Record, Sealer};
+pub use shared::{Health, LogUnavailable, Metrics};
+pub use ticket::{AskHeader, AskTicket, Closing, Digests, Recorded, RefusedHeader, SubjectRef};
+pub use verify::{Flaw, Report, verify};

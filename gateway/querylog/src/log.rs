@@ -1,0 +1,402 @@
+//! The log as the path of a query sees it.
+//!
+//! Owns [`QueryLog`]: making a log, opening it, and the calls of the path. It performs no file IO
+//! of its own after opening; the writer thread does.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use jiff::civil::Date;
+use jumpgate_catalogue::{CallerId, Digest, Fault, PredicateId, QueryId, RefusalCode, Verdict};
+use tokio::sync::oneshot;
+
+use crate::compose::Composed;
+use crate::disk::{Disk, DiskFault};
+use crate::entry::Details;
+use crate::find::{LeafFault, LeafInfo};
+use crate::keys::Keys;
+use crate::kind::Act;
+use crate::options::{LogOptions, NowMs, OptionsFault};
+use crate::origin::{Origin, OriginFault};
+use crate::queue::{Slot, Submission, Waiter, locked};
+use crate::recover;
+use crate::segments;
+use crate::shared::{Health, LogUnavailable, Metrics, Shared};
+use crate::ticket::{AskHeader, AskTicket, Closing, Recorded, RefusedHeader};
+use crate::writer::Writer;
+
+/// A log open for writing. Cheap to clone; the last clone's drop ends the writer thread without a
+/// `stop` entry, as the process's end would. [`QueryLog::close`] ends it in order.
+#[derive(Clone)]
+pub struct QueryLog {
+    shared: Arc<Shared>,
+    _writer: Arc<WriterThread>,
+}
+
+/// What opening found and did.
+#[derive(Debug)]
+pub struct Opened {
+    /// Closing entries of the last 24 hours, newest first, up to `idempotency_entries_max`.
+    pub outcomes: Vec<PastOutcome>,
+    /// Open questions that got their `abandoned` entry now.
+    pub asks_abandoned: u64,
+    /// Entries in the log, those written by opening included.
+    pub entries: u64,
+    /// Subjects in the handle table.
+    pub handles: u64,
+    /// Bytes of a torn tail that were zeroed: a batch that no answer depended on.
+    pub torn_bytes: u64,
+    /// True if the log was not closed in order before.
+    pub interrupted: bool,
+}
+
+/// An earlier outcome, for the answer to a repeated `query_id`.
+#[derive(Debug, Clone)]
+pub struct PastOutcome {
+    /// The question's own id.
+    pub query_id: QueryId,
+    /// Who asked; a `query_id` is bound to its caller.
+    pub caller: CallerId,
+    /// What was asked.
+    pub predicate: PredicateId,
+    /// Keyed digest of the request's body; a `query_id` is bound to it.
+    pub request_token: [u8; 32],
+    /// How the question ended.
+    pub closing: PastClosing,
+    /// The closing entry.
+    pub recorded: Recorded,
+}
+
+/// What a caller was told, as far as a repeat needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PastClosing {
+    /// A verdict.
+    Answer {
+        /// What crossed to the caller.
+        verdict: Verdict,
+        /// The civil date the answer is about.
+        as_of: Date,
+        /// First date on which the same question can get another answer.
+        next_as_of: Option<Date>,
+    },
+    /// A fault.
+    Failed {
+        /// What broke, and whether a repeat was safe.
+        fault: Fault,
+    },
+}
+
+/// What the `start` entry says about the gateway that opened the log.
+#[derive(Debug, Clone)]
+pub struct StartDetails {
+    /// The software's version.
+    pub version: String,
+    /// Digest of the configuration file.
+    pub config: Digest,
+    /// Digest of the catalogue.
+    pub catalogue: Digest,
+    /// Digest of the policy.
+    pub policy: Digest,
+    /// Digest of the engine's configuration.
+    pub engine: Digest,
+}
+
+/// A log cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitFault {
+    /// A setting is outside its limits.
+    #[error(transparent)]
+    Options(#[from] OptionsFault),
+    /// The origin's text breaks its rule.
+    #[error(
+        "an origin is 1 to 255 bytes of printable ASCII without spaces and '+', such as \
+         gateway.example.gov/log"
+    )]
+    Origin,
+    /// There is something already.
+    #[error("{0} is not empty; a log is made once, in a folder of its own", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
+    /// The system gave no randomness for the log's id.
+    #[error("the system's random source failed")]
+    NoRandomness,
+}
+
+/// A log cannot be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFault {
+    /// A setting is outside its limits.
+    #[error(transparent)]
+    Options(#[from] OptionsFault),
+    /// There is no log.
+    #[error("{} holds no log; run `jumpgate log init` once to make it", path.display())]
+    NotInitialised {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process writes this log.
+    #[error(
+        "{} is locked: another process writes this log; stop it, or send the command to it",
+        path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The origin file is not this log's.
+    #[error(transparent)]
+    Origin(#[from] OriginFault),
+    /// A file below the durable mark is not what was written.
+    #[error(
+        "{} is damaged at byte {offset}: {why}; entries that were durable are affected, so nothing \
+         was changed: restore this file from a mirror or a backup",
+        file.display()
+    )]
+    Corrupt {
+        /// The damaged file.
+        file: PathBuf,
+        /// Where the damage begins.
+        offset: u64,
+        /// What is wrong there.
+        why: String,
+    },
+    /// The table holds more subjects than it may.
+    #[error("the handle table holds {handles} subjects; raise handles_max = {max}")]
+    HandlesFull {
+        /// Subjects in the table.
+        handles: u64,
+        /// The limit.
+        max: usize,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
+    /// The first entries could not be made.
+    #[error("the start entry cannot be made")]
+    Start(#[source] LogUnavailable),
+    /// The writer thread could not be started.
+    #[error("the writer thread cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+impl QueryLog {
+    /// Makes an empty log in `dir`, which must be absent or empty, and binds it to `keys`. `origin`
+    /// is the log's public name in checkpoints (C2SP tlog-checkpoint). An interrupted `init` leaves
+    /// a folder that `open` refuses and that may be removed.
+    pub fn init(
+        dir: &Path,
+        origin: &str,
+        keys: &Keys,
+        options: &LogOptions,
+        now_ms: u64,
+    ) -> Result<(), InitFault> {
+        Self::init_on(&Disk::default(), dir, origin, keys, options, now_ms)
+    }
+
+    pub(crate) fn init_on(
+        disk: &Disk,
+        dir: &Path,
+        origin: &str,
+        keys: &Keys,
+        options: &LogOptions,
+        now_ms: u64,
+    ) -> Result<(), InitFault> {
+        options.check()?;
+        let origin = Origin::new(origin, keys, now_ms)?;
+        disk.create_dir(dir)?;
+        if !disk.list(dir)?.is_empty() {
+            return Err(InitFault::NotEmpty { path: dir.to_owned() });
+        }
+        segments::create_first(disk, dir, origin.log_id, options.segment_bytes)?;
+        crate::handles::create(disk, dir, origin.log_id)?;
+        disk.create_new(&dir.join(LOCK_FILE))?.sync_all()?;
+        // The origin comes last: a folder that holds one is a whole log.
+        origin.write(disk, dir)?;
+        Ok(())
+    }
+
+    /// Opens the log in `dir` for writing: takes the lock, recovers, closes every question that
+    /// was left open and writes `start`, all durable before it returns. Blocks on files; a day's
+    /// entries are read at most. Never makes a log.
+    pub fn open(
+        dir: &Path,
+        keys: &Keys,
+        options: LogOptions,
+        start: StartDetails,
+        now_ms: NowMs,
+    ) -> Result<(Self, Opened), OpenFault> {
+        Self::open_on(Disk::default(), dir, keys, options, start, now_ms)
+    }
+
+    pub(crate) fn open_on(
+        disk: Disk,
+        dir: &Path,
+        keys: &Keys,
+        options: LogOptions,
+        start: StartDetails,
+        now_ms: NowMs,
+    ) -> Result<(Self, Opened), OpenFault> {
+        options.check()?;
+        let Some(origin) = Origin::read(&disk, dir)? else {
+            return Err(OpenFault::NotInitialised { path: dir.to_owned() });
+        };
+        let lock_path = dir.join(LOCK_FILE);
+        let Some(lock) = disk.lock(&lock_path)? else {
+            return Err(OpenFault::Locked { path: lock_path });
+        };
+        origin.check_keys(keys, dir)?;
+        let recovery =
+            recover::Recovery { disk, dir, keys, options, now_ms, log_id: origin.log_id };
+        let (shared, store, opened) = recovery.run(&start)?;
+        let shared = Arc::new(shared);
+        let thread = Writer::spawn(Arc::clone(&shared), store, lock).map_err(OpenFault::Thread)?;
+        let writer = WriterThread { shared: Arc::clone(&shared), thread: Mutex::new(Some(thread)) };
+        tracing::info!(
+            entries = opened.entries,
+            asks_abandoned = opened.asks_abandoned,
+            torn_bytes = opened.torn_bytes,
+            "query log open"
+        );
+        Ok((Self { shared, _writer: Arc::new(writer) }, opened))
+    }
+
+    /// Puts a question on record. It returns when the entry is durable, or only written if the
+    /// log's options say so; before that the department must not be touched. Waits while the queue
+    /// is full. Cancelled after the entry was submitted, the question is recorded as failed.
+    pub async fn ask(&self, ask: AskHeader<'_>) -> Result<AskTicket, LogUnavailable> {
+        let mut slots = self.shared.queue.reserve(2).await?;
+        let (composed, asked) = self.shared.compose_ask(&ask)?;
+        let (sender, receiver) = oneshot::channel();
+        // The place of the closing entry is taken now, so that closing never waits.
+        let closing_slot = slots.split_one();
+        let shared = Arc::clone(&self.shared);
+        let waiter = Waiter::Ask { sender, asked: Box::new(asked), closing_slot, shared };
+        self.shared.queue.push(Submission::new(composed, waiter, Some(slots)))?;
+        self.outcome(receiver).await
+    }
+
+    /// Closes a question: exactly one closing entry, durable when this returns. Once polled, the
+    /// entry is written even if the future is dropped.
+    pub async fn conclude(
+        &self,
+        mut ticket: AskTicket,
+        closing: Closing,
+    ) -> Result<Recorded, LogUnavailable> {
+        let (sender, receiver) = oneshot::channel();
+        ticket.close(&closing, Waiter::Entry(sender))?;
+        self.outcome(receiver).await
+    }
+
+    /// Puts a refused question on record, durable when this returns.
+    pub async fn refuse(&self, refused: RefusedHeader<'_>) -> Result<Recorded, LogUnavailable> {
+        let slot = self.shared.queue.reserve(1).await?;
+        let composed = self.shared.compose_refused(&refused)?;
+        self.record(composed, slot).await
+    }
+
+    /// Counts a refusal that gets no entry of its own; see [`RefusalCode::is_coalesced`]. The count
+    /// is written within a second. Never waits and takes bounded memory: beyond 1024 pairs of
+    /// caller and code in one window, callers are counted together as [`crate::OTHER_CALLERS`].
+    pub fn coalesce(&self, caller: Option<&CallerId>, code: RefusalCode) {
+        self.shared.coalesced.count(caller, code);
+    }
+
+    /// Puts an administrative act on record, durable when this returns.
+    pub async fn act(&self, act: Act, details: &Details<'_>) -> Result<Recorded, LogUnavailable> {
+        let slot = self.shared.queue.reserve(1).await?;
+        let composed = self.shared.composer().act(act, details)?;
+        self.record(composed, slot).await
+    }
+
+    /// Keyed digest of a request's body (HMAC-SHA256), which binds a `query_id` to what was asked
+    /// under it without keeping the body.
+    pub fn request_token(&self, caller: &CallerId, body: &[u8]) -> [u8; 32] {
+        self.shared.cipher.request_token(caller.as_str(), body)
+    }
+
+    /// The durable entry at `index`, or none if there is none yet. Reads files, so an async caller
+    /// runs it on a blocking thread.
+    pub fn leaf(&self, index: u64) -> Result<Option<LeafInfo>, LeafFault> {
+        let durable =
+            self.shared.progress.durable_entries.load(std::sync::atomic::Ordering::Acquire);
+        if index >= durable { Ok(None) } else { self.shared.finder.leaf(index).map(Some) }
+    }
+
+    /// The log's state.
+    pub fn health(&self) -> Health {
+        let (queue_entries, queue_places_free, poisoned) = self.shared.queue.state();
+        let load = |counter: &std::sync::atomic::AtomicU64| {
+            counter.load(std::sync::atomic::Ordering::Acquire)
+        };
+        Health {
+            poisoned,
+            entries: load(&self.shared.progress.entries),
+            durable_entries: load(&self.shared.progress.durable_entries),
+            queue_entries,
+            queue_places_free,
+            handles: locked(&self.shared.handles).len(),
+        }
+    }
+
+    /// Counters since opening.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.progress.metrics()
+    }
+
+    /// Waits until every open question is closed and every entry durable, then writes `stop` and
+    /// ends the writer. Later calls on other clones get [`LogUnavailable::Closed`]. The caller
+    /// bounds the wait; if it gives up, the next start writes `abandoned` for what was open.
+    pub async fn close(self) -> Result<Recorded, LogUnavailable> {
+        let slots = self.shared.queue.reserve_all().await?;
+        let composed = self.shared.composer().stop()?;
+        let (sender, receiver) = oneshot::channel();
+        let last = Submission::new(composed, Waiter::Entry(sender), Some(slots));
+        self.shared.queue.push_last(last)?;
+        self.outcome(receiver).await
+    }
+
+    async fn record(&self, composed: Composed, slot: Slot) -> Result<Recorded, LogUnavailable> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.queue.push(Submission::new(composed, Waiter::Entry(sender), Some(slot)))?;
+        self.outcome(receiver).await
+    }
+
+    async fn outcome<T>(
+        &self,
+        receiver: oneshot::Receiver<Result<T, LogUnavailable>>,
+    ) -> Result<T, LogUnavailable> {
+        // The writer answers every submission; a lost sender means that it is gone.
+        receiver.await.unwrap_or_else(|_| Err(self.shared.queue.why_unavailable()))
+    }
+}
+
+impl fmt::Debug for QueryLog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("QueryLog").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+const LOCK_FILE: &str = "lock";
+
+/// Ends and joins the writer when the last handle is gone, so that the lock is free afterwards.
+struct WriterThread {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(thread) = locked(&self.thread).take() {
+            // The writer catches its own panics; there is nothing to learn from the result.
+            let _ = thread.join();
+        }
+    }
+}

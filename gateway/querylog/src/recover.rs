@@ -1,0 +1,369 @@
+//! From files to a log that may be written: find the end, mend the tail, close what is open.
+//!
+//! Owns the rules of `spec/query-log.md` §Recovery. Reading is what `verify` and `Reader` use;
+//! writing is what the writer thread uses. A fault before the tail is mended has changed nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Mutex;
+
+use jumpgate_catalogue::{Fault, FaultCode};
+
+use crate::cipher::Cipher;
+use crate::coalesce::Coalesced;
+use crate::compose::{Composed, Composer, StartFacts};
+use crate::disk::{Disk, DiskFile};
+use crate::entry::{Entry, leaf_hash};
+use crate::fields::{FieldId, Fields};
+use crate::find::Finder;
+use crate::frame::{RawRecord, Walk, used_bytes};
+use crate::handles::{self, HANDLES_FILE, HandleTable};
+use crate::keys::Keys;
+use crate::kind::Kind;
+use crate::log::{OpenFault, Opened, PastClosing, PastOutcome, StartDetails};
+use crate::options::{LogOptions, NowMs};
+use crate::queue::Queue;
+use crate::segments::{self, Loaded, SegmentFault};
+use crate::shared::{Progress, Shared};
+use crate::store::Store;
+use crate::ticket::Recorded;
+
+/// How far back outcomes are handed to the server: as long as a `query_id` is kept.
+const OUTCOMES_MS: u64 = 24 * 60 * 60 * 1000;
+
+pub(crate) struct Recovery<'a> {
+    pub disk: Disk,
+    pub dir: &'a Path,
+    pub keys: &'a Keys,
+    pub options: LogOptions,
+    pub now_ms: NowMs,
+    pub log_id: u64,
+}
+
+/// What the entries since the last `start` and of the last day say.
+#[derive(Default)]
+struct History {
+    /// Open questions, by their index: the encoded `ask`.
+    open: BTreeMap<u64, Vec<u8>>,
+    /// Asks closed by an entry already seen whose `ask` is still to come, further back.
+    closed: HashSet<u64>,
+    outcomes: Vec<PastOutcome>,
+    /// The mode of asks that the last `start` names; none while it has not been met.
+    last_start: Option<LastStart>,
+    /// The kind of the very last entry.
+    last_kind: Option<Kind>,
+}
+
+struct LastStart {
+    asks_written: bool,
+}
+
+/// The end of the log and the bytes around it.
+struct Tail {
+    segment: Loaded,
+    walk: Walk,
+}
+
+impl From<SegmentFault> for OpenFault {
+    fn from(fault: SegmentFault) -> Self {
+        match fault {
+            SegmentFault::Disk(fault) => Self::Disk(fault),
+            SegmentFault::Damaged { file, offset, why } => Self::Corrupt { file, offset, why },
+        }
+    }
+}
+
+impl Recovery<'_> {
+    /// Reads, mends, closes open questions, writes `start`.
+    pub fn run(self, start: &StartDetails) -> Result<(Shared, Store, Opened), OpenFault> {
+        let firsts = segments::list(&self.disk, self.dir)?;
+        let tail = self.find_tail(&firsts)?;
+        let cipher = Cipher::new(self.keys);
+        let handles_path = self.dir.join(HANDLES_FILE);
+        let handles_bytes = self.disk.open_read(&handles_path)?.read_all(u64::MAX)?;
+        let table = self.load_handles(&handles_bytes, &tail, &cipher)?;
+        let history = self.read_history(&firsts, &tail, &cipher, &table)?;
+
+        // From here on files are changed, and only above the durable mark.
+        let handles_file = self.disk.open_write(&handles_path)?;
+        handles::cut(&handles_file, &handles_bytes, tail.walk.handle_rows)?;
+        drop(handles_bytes);
+        let (segment, torn_bytes) = self.mend(&tail)?;
+        let mut store = self.store(&tail, segment, handles_file);
+        drop(tail);
+        store.prepare_ahead();
+
+        let finder = Finder::new(self.disk.clone(), self.dir.to_owned(), self.log_id, firsts);
+        let asks_abandoned = history.open.len() as u64;
+        let composer = Composer { cipher: &cipher, time_ms: (self.now_ms)() };
+        let interrupted = !matches!(history.last_kind, None | Some(Kind::Stop));
+        let asks_lost_possible =
+            interrupted && history.last_start.as_ref().is_some_and(|start| start.asks_written);
+        let previous = match (history.last_kind, interrupted) {
+            (None, _) => "none",
+            (Some(_), true) => "interrupted",
+            (Some(_), false) => "stopped",
+        };
+        let ask = self.options.ask;
+        let facts = StartFacts { asks_abandoned, torn_bytes, ask, previous, asks_lost_possible };
+        let mut records = Vec::with_capacity(history.open.len() + 1);
+        for (index, bytes) in &history.open {
+            let ask = Entry::decode(bytes).map_err(|fault| OpenFault::Start(fault.into()))?;
+            records.push(composer.abandoned(ask, *index).map_err(OpenFault::Start)?);
+        }
+        records.push(composer.start(start, &facts).map_err(OpenFault::Start)?);
+        self.write_first(&mut store, &records)?;
+        finder.add(&mut store.begun);
+
+        let opened = Opened {
+            outcomes: history.outcomes,
+            asks_abandoned,
+            entries: store.next_index,
+            handles: table.len() as u64,
+            torn_bytes,
+            interrupted,
+        };
+        let progress = Progress::default();
+        progress.entries.store(store.next_index, std::sync::atomic::Ordering::Release);
+        progress.durable_entries.store(store.next_index, std::sync::atomic::Ordering::Release);
+        let shared = Shared {
+            cipher,
+            handles: Mutex::new(table),
+            queue: Queue::new(self.options.queue_entries_max),
+            coalesced: Coalesced::default(),
+            now_ms: self.now_ms,
+            progress,
+            finder,
+            options: self.options,
+        };
+        Ok((shared, store, opened))
+    }
+
+    /// Walks the last segment to its end.
+    fn find_tail(&self, firsts: &[u64]) -> Result<Tail, OpenFault> {
+        let last = firsts.last().copied().unwrap_or(0);
+        let segment = segments::load(&self.disk, self.dir, self.log_id, last)?;
+        let mut walk = Walk::new(&segment.header, 0);
+        while walk.step(&segment.bytes).map_err(|damage| damage.in_file(&segment))?.is_some() {}
+        Ok(Tail { segment, walk })
+    }
+
+    fn load_handles(
+        &self,
+        bytes: &[u8],
+        tail: &Tail,
+        cipher: &Cipher,
+    ) -> Result<HandleTable, OpenFault> {
+        let rows = tail.walk.handle_rows;
+        let max = self.options.handles_max;
+        if rows > max as u64 {
+            return Err(OpenFault::HandlesFull { handles: rows, max });
+        }
+        HandleTable::load(bytes, self.log_id, rows, cipher).map_err(|damage| OpenFault::Corrupt {
+            file: self.dir.join(HANDLES_FILE),
+            offset: damage.offset,
+            why: damage.why.to_owned(),
+        })
+    }
+
+    /// Goes back segment by segment until a `start` was met, before which every question is closed,
+    /// and the outcomes are complete.
+    fn read_history(
+        &self,
+        firsts: &[u64],
+        tail: &Tail,
+        cipher: &Cipher,
+        table: &HandleTable,
+    ) -> Result<History, OpenFault> {
+        let mut history = History::default();
+        let since_ms = (self.now_ms)().saturating_sub(OUTCOMES_MS);
+        let mut durable_elsewhere = 0;
+        for first in firsts.iter().rev() {
+            let older;
+            let segment = if *first == tail.segment.header.first_index {
+                &tail.segment
+            } else {
+                older = segments::load(&self.disk, self.dir, self.log_id, *first)?;
+                &older
+            };
+            let past =
+                PastReader { cipher, table, since_ms, max: self.options.idempotency_entries_max };
+            let reaches_back = history.read_segment(segment, durable_elsewhere, &past)?;
+            durable_elsewhere = *first;
+            if history.last_start.is_some() && !reaches_back {
+                break;
+            }
+        }
+        Ok(history)
+    }
+
+    /// Zeroes a torn tail and writes the last whole frame again. After a failed sync the page cache
+    /// may show a frame that the disk does not hold; written again and synced, it is what it seems.
+    fn mend(&self, tail: &Tail) -> Result<(DiskFile, u64), OpenFault> {
+        let bytes = &tail.segment.bytes;
+        let file = self.disk.open_write(&tail.segment.path)?;
+        let torn = used_bytes(bytes).saturating_sub(tail.walk.offset) as u64;
+        if torn > 0 {
+            let from = tail.walk.offset as u64;
+            file.fill_with_zeros(from, from + torn)?;
+        }
+        if let Some(frame) = tail.walk.last_frame {
+            file.write_at(&bytes[frame..tail.walk.offset], frame as u64)?;
+        }
+        file.sync_all()?;
+        Ok((file, torn))
+    }
+
+    fn store(&self, tail: &Tail, segment: DiskFile, handles: DiskFile) -> Store {
+        Store {
+            disk: self.disk.clone(),
+            dir: self.dir.to_owned(),
+            log_id: self.log_id,
+            segment_bytes_new: self.options.segment_bytes,
+            segment,
+            segment_bytes: tail.segment.header.segment_bytes,
+            offset: tail.walk.offset as u64,
+            next_index: tail.walk.next_index,
+            durable_entries: tail.walk.next_index,
+            handles,
+            handle_rows: tail.walk.handle_rows,
+            prepared: None,
+            frame: Vec::new(),
+            begun: Vec::new(),
+        }
+    }
+
+    fn write_first(&self, store: &mut Store, records: &[Composed]) -> Result<(), OpenFault> {
+        let mut rest = records;
+        while !rest.is_empty() {
+            let sizes = rest.iter().map(|composed| composed.record.len());
+            let (batch, after) = rest.split_at(self.options.batch_of(sizes));
+            store.write(batch.iter().map(|composed| &composed.record[..]))?;
+            // A crash here or later leaves some questions open and some abandoned; the next start
+            // abandons those that are left.
+            store.sync()?;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+struct PastReader<'a> {
+    cipher: &'a Cipher,
+    table: &'a HandleTable,
+    since_ms: u64,
+    max: usize,
+}
+
+impl History {
+    /// Reads one segment; later ones were read before. True if older segments may hold outcomes
+    /// that are wanted.
+    fn read_segment(
+        &mut self,
+        segment: &Loaded,
+        durable_elsewhere: u64,
+        past: &PastReader<'_>,
+    ) -> Result<bool, OpenFault> {
+        let mut walk = Walk::new(&segment.header, durable_elsewhere);
+        let mut asks = BTreeMap::new();
+        let mut closings = Vec::new();
+        let mut start = None;
+        let mut last_kind = None;
+        let mut earliest_ms = u64::MAX;
+        while let Some(batch) =
+            walk.step(&segment.bytes).map_err(|damage| damage.in_file(segment))?
+        {
+            for record in batch.records(&segment.bytes) {
+                let entry = decode(segment, &record)?;
+                last_kind = Some(entry.kind);
+                earliest_ms = earliest_ms.min(entry.time_ms);
+                match entry.kind {
+                    Kind::Ask => drop(asks.insert(record.index, record.entry)),
+                    Kind::Answer | Kind::Failed | Kind::Abandoned => {
+                        // Past the last `start` nothing is open any more.
+                        if self.last_start.is_none() {
+                            self.closed.extend(entry.ask);
+                        }
+                        closings.push((record, entry));
+                    }
+                    Kind::Start => {
+                        let details = entry.details.unwrap_or_default();
+                        let asks_written = details.find("ask") == Some("written");
+                        start = Some(LastStart { asks_written });
+                        // Recovery has closed everything before a `start`.
+                        asks.clear();
+                    }
+                    Kind::Refused | Kind::Coalesced | Kind::Stop | Kind::Act(_) => {}
+                }
+            }
+        }
+        if self.last_start.is_none() {
+            for (index, ask) in asks {
+                if !self.closed.remove(&index) {
+                    self.open.insert(index, ask.to_vec());
+                }
+            }
+        }
+        self.last_start = self.last_start.take().or(start);
+        self.last_kind = self.last_kind.or(last_kind);
+        for (record, entry) in closings.iter().rev() {
+            if self.outcomes.len() < past.max {
+                self.outcomes.extend(past.outcome(record, entry));
+            }
+        }
+        Ok(earliest_ms >= past.since_ms && self.outcomes.len() < past.max)
+    }
+}
+
+impl PastReader<'_> {
+    /// An outcome that a repeat may get again; none for an old or abandoned question, and none for
+    /// a subject who was erased since.
+    fn outcome(&self, record: &RawRecord<'_>, entry: &Entry<'_>) -> Option<PastOutcome> {
+        if entry.time_ms < self.since_ms || entry.kind == Kind::Abandoned {
+            return None;
+        }
+        let leaf_hash = leaf_hash(record.entry);
+        let opened = self.cipher.open(record.sealed, &leaf_hash, |row| self.table.handle(row));
+        let (fields, _) = opened.ok()?;
+        Some(PastOutcome {
+            query_id: entry.query_id?,
+            caller: entry.caller.as_deref()?.parse().ok()?,
+            predicate: entry.predicate.as_deref()?.parse().ok()?,
+            request_token: fields.digest(FieldId::RequestToken)?,
+            closing: past_closing(entry, &fields)?,
+            recorded: Recorded::new(record.index, leaf_hash, entry.time_ms),
+        })
+    }
+}
+
+fn past_closing(entry: &Entry<'_>, fields: &Fields) -> Option<PastClosing> {
+    if entry.kind == Kind::Answer {
+        return Some(PastClosing::Answer {
+            verdict: fields.verdict()?,
+            as_of: fields.date(FieldId::AsOf)?,
+            next_as_of: fields.date(FieldId::NextAsOf),
+        });
+    }
+    let text = entry.code.as_deref()?;
+    let code = FaultCode::ALL.into_iter().find(|code| code.code() == text)?;
+    Some(PastClosing::Failed { fault: Fault { code, retry_is_safe: fields.retry_is_safe()? } })
+}
+
+/// Decodes an entry whose batch is whole: what does not decode was never written by this gateway.
+fn decode<'a>(segment: &Loaded, record: &RawRecord<'a>) -> Result<Entry<'a>, OpenFault> {
+    Entry::decode(record.entry).map_err(|fault| OpenFault::Corrupt {
+        file: segment.path.clone(),
+        offset: record.offset as u64,
+        why: fault.to_string(),
+    })
+}
+
+impl crate::frame::Damage {
+    pub(crate) fn in_file(self, segment: &Loaded) -> SegmentFault {
+        let file = segment.path.clone();
+        SegmentFault::Damaged { file, offset: self.offset as u64, why: self.why.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

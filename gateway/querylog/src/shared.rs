@@ -1,0 +1,174 @@
+//! What every handle on a log shares: keys, handle table, queue, counters.
+//!
+//! Owns the making of submissions. No lock in it is held across an `.await`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::cipher::Cipher;
+use crate::coalesce::Coalesced;
+use crate::compose::{Asked, Composed, Composer};
+use crate::entry::EntryFault;
+use crate::find::Finder;
+use crate::handles::{HandleTable, SubjectRow};
+use crate::options::{LogOptions, NowMs};
+use crate::queue::{Queue, locked};
+use crate::ticket::{AskHeader, Closing, RefusedHeader, SubjectRef};
+
+/// Nothing may be answered: the entry that must be on record first is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogUnavailable {
+    /// A write or a sync failed. Final: only a new start, which reads the files again, mends it.
+    #[error("the query log has stopped: {reason}")]
+    Poisoned {
+        /// The operation, the file and the system's error.
+        reason: Arc<str>,
+    },
+    /// The log was closed in order.
+    #[error("the query log is closed")]
+    Closed,
+    /// The entry may not be written: it is larger than `entry_bytes_max`.
+    #[error(transparent)]
+    Entry(#[from] EntryFault),
+    /// The sealed fields are larger than a record may carry.
+    #[error("the sealed fields have {bytes} bytes; sealed_bytes_max is {max}")]
+    FieldsTooLarge {
+        /// Size of the sealed fields.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The handle table is full, and this subject is not in it.
+    #[error("the handle table holds handles_max = {max} subjects; raise it and start again")]
+    HandlesFull {
+        /// The limit.
+        max: usize,
+    },
+    /// The system gave no randomness for salts, nonces or handles.
+    #[error("the system's random source failed")]
+    NoRandomness,
+}
+
+/// The log's state at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Why the log has stopped for good, if it has.
+    pub poisoned: Option<Arc<str>>,
+    /// Entries written: the next leaf index.
+    pub entries: u64,
+    /// Entries synced: every index below it is durable.
+    pub durable_entries: u64,
+    /// Entries waiting for the writer.
+    pub queue_entries: usize,
+    /// Places left in the queue, those owed to open questions not counted as left.
+    pub queue_places_free: usize,
+    /// Subjects in the handle table.
+    pub handles: usize,
+}
+
+/// Counters since the log was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Batches written, each with one sync.
+    pub batches: u64,
+    /// Entries written.
+    pub entries: u64,
+    /// Bytes written, frames included.
+    pub bytes: u64,
+    /// Time in write and sync, all batches.
+    pub commit_time_sum: Duration,
+    /// Time in write and sync, slowest batch.
+    pub commit_time_max: Duration,
+    /// Entries in the largest batch.
+    pub batch_entries_max: u64,
+}
+
+/// Counters that the writer moves and anybody reads.
+#[derive(Default)]
+pub(crate) struct Progress {
+    pub entries: AtomicU64,
+    pub durable_entries: AtomicU64,
+    pub batches: AtomicU64,
+    pub entries_written: AtomicU64,
+    pub bytes: AtomicU64,
+    pub commit_ns_sum: AtomicU64,
+    pub commit_ns_max: AtomicU64,
+    pub batch_entries_max: AtomicU64,
+}
+
+impl Progress {
+    pub fn metrics(&self) -> Metrics {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Metrics {
+            batches: load(&self.batches),
+            entries: load(&self.entries_written),
+            bytes: load(&self.bytes),
+            commit_time_sum: Duration::from_nanos(load(&self.commit_ns_sum)),
+            commit_time_max: Duration::from_nanos(load(&self.commit_ns_max)),
+            batch_entries_max: load(&self.batch_entries_max),
+        }
+    }
+
+    /// Called by the writer only, after a batch of `entries` is durable.
+    pub fn committed(&self, durable: u64, entries: u64, bytes: u64, took: Duration) {
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.entries_written.fetch_add(entries, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.commit_ns_sum.fetch_add(took_ns, Ordering::Relaxed);
+        self.commit_ns_max.fetch_max(took_ns, Ordering::Relaxed);
+        self.batch_entries_max.fetch_max(entries, Ordering::Relaxed);
+        // Release, so that a reader who sees the index also finds the bytes.
+        self.durable_entries.store(durable, Ordering::Release);
+    }
+}
+
+pub(crate) struct Shared {
+    pub cipher: Cipher,
+    pub handles: Mutex<HandleTable>,
+    pub queue: Queue,
+    pub coalesced: Coalesced,
+    pub now_ms: NowMs,
+    pub progress: Progress,
+    pub finder: Finder,
+    pub options: LogOptions,
+}
+
+impl Shared {
+    pub fn composer(&self) -> Composer<'_> {
+        Composer { cipher: &self.cipher, time_ms: (self.now_ms)() }
+    }
+
+    pub fn compose_ask(&self, ask: &AskHeader<'_>) -> Result<(Composed, Asked), LogUnavailable> {
+        let subject = self.handle_of(&ask.subject)?;
+        self.composer().ask(ask, subject)
+    }
+
+    pub fn compose_refused(&self, refused: &RefusedHeader<'_>) -> Result<Composed, LogUnavailable> {
+        let subject = self.handle_of(&refused.question.subject)?;
+        self.composer().refused(refused, subject)
+    }
+
+    pub fn compose_closing(
+        &self,
+        asked: &Asked,
+        ask_index: u64,
+        closing: &Closing,
+    ) -> Result<Composed, LogUnavailable> {
+        self.composer().closing(asked, ask_index, closing)
+    }
+
+    /// The subject's handle, drawn now if the log meets it for the first time. The row of a new
+    /// handle waits in the table; the writer takes the waiting rows after it has taken a batch, and
+    /// syncs them first, so that no entry is durable before the row it depends on.
+    fn handle_of(&self, subject: &SubjectRef<'_>) -> Result<SubjectRow, LogUnavailable> {
+        let token = self.cipher.token(subject.kind.as_str(), subject.identifier);
+        if let Some(known) = locked(&self.handles).find(&token) {
+            return Ok(known);
+        }
+        let drawn = self.cipher.draw_handle(&token).map_err(|_| LogUnavailable::NoRandomness)?;
+        let max = self.options.handles_max;
+        locked(&self.handles).insert(&drawn, max).ok_or(LogUnavailable::HandlesFull { max })
+    }
+}

@@ -1,0 +1,121 @@
+//! The writing end of the files: handle rows, then one frame, then one sync.
+//!
+//! Owns the order in which things become durable. Used by recovery and by the writer thread alike.
+//! After a fault it must not be used again.
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use crate::disk::{Disk, DiskFault, DiskFile};
+use crate::frame::{BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, write_batch};
+use crate::handles;
+use crate::segments;
+
+pub(crate) struct Store {
+    pub disk: Disk,
+    pub dir: PathBuf,
+    pub log_id: u64,
+    pub segment_bytes_new: u64,
+    pub segment: DiskFile,
+    pub segment_bytes: u64,
+    /// Where the next frame begins.
+    pub offset: u64,
+    pub next_index: u64,
+    pub durable_entries: u64,
+    pub handles: DiskFile,
+    pub handle_rows: u64,
+    pub prepared: Option<JoinHandle<Result<DiskFile, DiskFault>>>,
+    pub frame: Vec<u8>,
+    /// First indices of segments begun by this store, for whoever reads.
+    pub begun: Vec<u64>,
+}
+
+impl Store {
+    /// Makes handle rows durable. No entry made after them may be written before.
+    pub fn write_rows(&mut self, rows: &[u8]) -> Result<(), DiskFault> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        handles::append(&self.handles, self.handle_rows, rows)?;
+        self.handle_rows += (rows.len() / handles::ROW_BYTES) as u64;
+        // A crash here leaves rows that no durable batch counts; recovery zeroes them.
+        Ok(())
+    }
+
+    /// Writes one batch and returns the leaf index of its first entry. Once this returns the batch
+    /// survives the end of the process, but not yet a power cut.
+    pub fn write<'a>(&mut self, records: impl Iterator<Item = &'a [u8]>) -> Result<u64, DiskFault> {
+        let header = BatchHeader {
+            log_id: self.log_id,
+            first_index: self.next_index,
+            durable_entries: self.durable_entries,
+            handle_rows: self.handle_rows,
+            payload_bytes: 0,
+            entry_count: 0,
+        };
+        let header = write_batch(header, records, &mut self.frame);
+        if self.offset + self.frame.len() as u64 > self.segment_bytes {
+            self.roll()?;
+        }
+        self.segment.write_at(&self.frame, self.offset)?;
+        self.offset += self.frame.len() as u64;
+        self.next_index += u64::from(header.entry_count);
+        Ok(header.first_index)
+    }
+
+    /// Makes everything written durable.
+    pub fn sync(&mut self) -> Result<(), DiskFault> {
+        self.segment.sync()?;
+        self.durable_entries = self.next_index;
+        Ok(())
+    }
+
+    /// Bytes of the last frame.
+    pub fn frame_bytes(&self) -> u64 {
+        self.frame.len() as u64
+    }
+
+    /// Begins the next segment. Everything before it is durable: a frame is only written after the
+    /// one before it was synced.
+    fn roll(&mut self) -> Result<(), DiskFault> {
+        let prepared = match self.prepared.take() {
+            Some(thread) => thread.join().unwrap_or_else(|_| self.prepare_now())?,
+            None => self.prepare_now()?,
+        };
+        let header = SegmentHeader {
+            log_id: self.log_id,
+            first_index: self.next_index,
+            segment_bytes: self.segment_bytes_new,
+            handle_rows: self.handle_rows,
+        };
+        self.segment = segments::begin(prepared, &self.dir, &header)?;
+        self.segment_bytes = header.segment_bytes;
+        self.offset = SEGMENT_HEADER_BYTES as u64;
+        self.begun.push(header.first_index);
+        self.prepare_ahead();
+        Ok(())
+    }
+
+    /// Starts to prepare the next segment, so that the path of a query does not wait for it.
+    pub fn prepare_ahead(&mut self) {
+        let (disk, dir, bytes) = (self.disk.clone(), self.dir.clone(), self.segment_bytes_new);
+        let thread = std::thread::Builder::new()
+            .name("querylog-prepare".to_owned())
+            .spawn(move || segments::prepare(&disk, &dir, bytes));
+        // Without a thread the segment is prepared when it is needed.
+        self.prepared = thread.ok();
+    }
+
+    fn prepare_now(&self) -> Result<DiskFile, DiskFault> {
+        segments::prepare(&self.disk, &self.dir, self.segment_bytes_new)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The next process must not find this thread writing to the prepared file.
+        if let Some(thread) = self.prepared.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The one thread that writes.
+//!
+//! Takes what queued while the last sync ran, writes it as one batch, syncs once, wakes the
+//! waiters. It makes no cryptography. The first failed write or sync ends it for good: what the
+//! disk holds is then unknown, and only a new start that reads it again can know.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::compose::Composed;
+use crate::disk::{DiskFault, DiskFile};
+use crate::options::AskMode;
+use crate::queue::{Submission, Waiter, locked};
+use crate::shared::{LogUnavailable, Shared};
+use crate::store::Store;
+use crate::ticket::Recorded;
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    store: Store,
+    /// Taken from the queue and not yet in a batch.
+    waiting: VecDeque<Submission>,
+    /// The batch that is being written.
+    batch: Vec<Submission>,
+    last_flush: Instant,
+    /// Held while the log may be written.
+    _lock: DiskFile,
+}
+
+impl Writer {
+    pub fn spawn(
+        shared: Arc<Shared>,
+        store: Store,
+        lock: DiskFile,
+    ) -> Result<JoinHandle<()>, io::Error> {
+        let (waiting, batch) = (VecDeque::new(), Vec::new());
+        let last_flush = Instant::now();
+        let mut writer = Self { shared, store, waiting, batch, last_flush, _lock: lock };
+        let thread = std::thread::Builder::new().name("querylog-writer".to_owned());
+        thread.spawn(move || {
+            // A panic here must not leave tasks waiting for a thread that is gone.
+            let reason = match catch_unwind(AssertUnwindSafe(|| writer.run())) {
+                Ok(Ok(())) => return,
+                Ok(Err(fault)) => format!("{fault}: {}", fault.source),
+                Err(_) => "the writer thread panicked".to_owned(),
+            };
+            tracing::error!(reason, "the query log has stopped; nothing is answered until restart");
+            writer.fail(&reason.into());
+        })
+    }
+
+    fn run(&mut self) -> Result<(), DiskFault> {
+        let window = self.shared.options.coalesce_window;
+        loop {
+            let wait = window.saturating_sub(self.last_flush.elapsed());
+            let open = self.shared.queue.take(&mut self.waiting, wait);
+            if !open || self.last_flush.elapsed() >= window {
+                self.flush_coalesced();
+            }
+            while !self.waiting.is_empty() {
+                self.commit()?;
+            }
+            if !open {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts the counted refusals before everything that waits, so that `stop` stays last.
+    fn flush_coalesced(&mut self) {
+        self.last_flush = Instant::now();
+        let composer = self.shared.composer();
+        for (caller, code, count) in self.shared.coalesced.take() {
+            // Such an entry is small and has no sealed fields: nothing in it can fail.
+            if let Ok(composed) = composer.coalesced(caller.as_deref(), code.code(), count) {
+                self.waiting.push_front(Submission::new(composed, Waiter::Nobody, None));
+            }
+        }
+    }
+
+    /// Writes one batch of what waits, and tells its waiters when it is durable.
+    fn commit(&mut self) -> Result<(), DiskFault> {
+        let sizes = self.waiting.iter().map(|submission| submission.composed.record.len());
+        let count = self.shared.options.batch_of(sizes);
+        self.batch.extend(self.waiting.drain(..count));
+        let began = Instant::now();
+        // After the batch was taken, because every row it depends on was pending before that.
+        let rows = locked(&self.shared.handles).take_pending();
+        self.store.write_rows(&rows)?;
+        let records = self.batch.iter().map(|submission| &submission.composed.record[..]);
+        let first_index = self.store.write(records)?;
+        // From here on the batch survives the end of the process.
+        self.shared.progress.entries.store(self.store.next_index, Ordering::Release);
+        if self.shared.options.ask == AskMode::Written {
+            for (index, submission) in (first_index..).zip(&mut self.batch) {
+                if submission.waiter.is_ask() {
+                    let waiter = std::mem::replace(&mut submission.waiter, Waiter::Nobody);
+                    waiter.succeed(recorded(index, &submission.composed));
+                }
+            }
+        }
+        self.store.sync()?;
+        // From here on the batch survives a power cut.
+        self.shared.finder.add(&mut self.store.begun);
+        let bytes = self.store.frame_bytes() + rows.len() as u64;
+        let (durable, entries) = (self.store.durable_entries, self.batch.len() as u64);
+        self.shared.progress.committed(durable, entries, bytes, began.elapsed());
+        for (index, submission) in (first_index..).zip(self.batch.drain(..)) {
+            submission.waiter.succeed(recorded(index, &submission.composed));
+        }
+        Ok(())
+    }
+
+    /// Stops the log and fails whoever waits.
+    fn fail(&mut self, reason: &Arc<str>) {
+        self.shared.queue.poison(reason);
+        for submission in self.batch.drain(..).chain(self.waiting.drain(..)) {
+            submission.waiter.fail(LogUnavailable::Poisoned { reason: Arc::clone(reason) });
+        }
+    }
+}
+
+fn recorded(index: u64, composed: &Composed) -> Recorded {
+    Recorded::new(index, composed.leaf_hash, composed.time_ms)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! The proof that a query may be asked now.
+
+use jumpgate_admission::{Admission, InFlightGuard, Permit};
+use jumpgate_catalogue::{Query, Refusal};
+use tokio::time::Instant;
+
+use crate::caller::Caller;
+
+/// A query that admission let through. Made by [`Admitted::by`] only; holds what is given back with
+/// the closing entry.
+pub struct Admitted {
+    pub(crate) caller: Caller,
+    pub(crate) query: Query,
+    pub(crate) permit: Permit,
+    pub(crate) deadline: Instant,
+    pub(crate) in_flight: InFlightGuard,
+}
+
+/// A query that was refused, with what its entry needs.
+pub struct Refused {
+    pub(crate) caller: Caller,
+    pub(crate) query: Query,
+    pub(crate) refusal: Refusal,
+}
+
+impl Admitted {
+    /// Asks admission. Waits at the department's bulkhead only, and never past `deadline`.
+    ///
+    /// # Errors
+    /// The query together with the refusal.
+    pub async fn by(
+        admission: &Admission,
+        caller: Caller,
+        query: Query,
+        deadline: Instant,
+    ) -> Result<Self, Box<Refused>> {
+        let in_flight = match admission.in_flight().enter(caller.id()) {
+            Ok(guard) => guard,
+            Err(refusal) => return Err(Box::new(Refused { caller, query, refusal })),
+        };
+        match admission.admit(caller.id(), &query, deadline).await {
+            Ok(permit) => Ok(Self { caller, query, permit, deadline, in_flight }),
+            Err(refusal) => Err(Box::new(Refused { caller, query, refusal })),
+        }
+    }
+}

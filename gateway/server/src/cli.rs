@@ -1,0 +1,129 @@
+//! The commands.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Mistake};
+use crate::demo;
+
+mod adapter;
+mod check;
+mod log;
+mod serve;
+
+pub(crate) use log::line as log_line;
+
+/// A gateway that answers yes, no or undetermined in front of departments' unmodified systems.
+///
+/// Start with `jumpgate demo`: it sets everything up in a scratch folder, asks a dozen questions and
+/// shows what crossed the wall. For a real one: `jumpgate log init`, `jumpgate check`, then
+/// `jumpgate serve`.
+#[derive(Debug, Parser)]
+#[command(name = "jumpgate", version, max_term_width = 100)]
+pub struct Command {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Serve callers until SIGTERM or Ctrl-C, then let every admitted query end.
+    Serve {
+        /// The configuration file.
+        config: PathBuf,
+    },
+    /// Check a configuration and everything it names; binds and connects nothing.
+    ///
+    /// Reads the certificates, the catalogue, the grants, the endpoints' files and the plugins, and
+    /// prints every mistake it finds, each with its mend. Exit code 1 if there is one.
+    Check {
+        /// The configuration file.
+        config: PathBuf,
+    },
+    /// Show the whole product on this machine, with simulated departments.
+    ///
+    /// Builds the plugins, starts two department servers as their own process, makes a development
+    /// certificate authority and a query log in a scratch folder, asks over mTLS and prints what
+    /// each record holds and what crossed the wall. Run it from the root of a checkout.
+    Demo {
+        /// Stay up after the questions and print `curl` lines to try.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Make, read or check a query log.
+    #[command(subcommand)]
+    Log(log::LogAct),
+    /// Build a plugin, or run it on recorded cases.
+    #[command(subcommand)]
+    Adapter(adapter::AdapterAct),
+    /// Switch a department off in the running gateway, now.
+    Kill {
+        /// The configuration file of the running gateway.
+        config: PathBuf,
+        /// The department's id.
+        department: String,
+    },
+    /// Switch a department on again in the running gateway.
+    Revive {
+        /// The configuration file of the running gateway.
+        config: PathBuf,
+        /// The department's id.
+        department: String,
+    },
+    /// Make the running gateway read its trust anchors and revocation lists again.
+    ReloadTrust {
+        /// The configuration file of the running gateway.
+        config: PathBuf,
+    },
+}
+
+/// What a command fails with: its own sentence, and the causes below it.
+pub type Failure = Box<dyn Error>;
+
+/// Runs a command.
+///
+/// # Errors
+/// What the command could not do, in a sentence for the operator.
+pub fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command.act {
+        Act::Serve { config } => serve::serve(&config),
+        Act::Check { config } => check::check(&config),
+        Act::Demo { keep } => runtime()?.block_on(demo::run(keep)),
+        Act::Log(act) => log::run(act),
+        Act::Adapter(act) => adapter::run(act),
+        Act::Kill { config, department } => {
+            send(&config, &format!("/departments/{department}/kill"))
+        }
+        Act::Revive { config, department } => {
+            send(&config, &format!("/departments/{department}/revive"))
+        }
+        Act::ReloadTrust { config } => send(&config, "/trust/reload"),
+    }
+}
+
+/// Sends an act to the gateway that runs with this configuration.
+fn send(config: &Path, path: &str) -> Result<ExitCode, Failure> {
+    let socket = load(config)?.settings.admin.socket;
+    let (status, said) = runtime()?.block_on(crate::admin::send_act(&socket, path))?;
+    println!("{said}");
+    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|mistakes| Failure::from(listed(path, &mistakes)))
+}
+
+fn listed(path: &Path, mistakes: &[Mistake]) -> String {
+    let mut text = format!("{} has {} mistake(s)", path.display(), mistakes.len());
+    for mistake in mistakes {
+        text.push_str(&format!("\n  {mistake}"));
+    }
+    text
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

@@ -1,0 +1,164 @@
+//! `jumpgate log`: make, read and check a query log. Reading takes no lock and changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use jumpgate_querylog::{
+    Entry, FieldId, Fields, Keys, LogOptions, QueryLog, Reader, Record, Sealer, verify,
+};
+
+use super::Failure;
+use crate::gateway::unix_ms;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LogAct {
+    /// Make an empty log and, if there are none, its keys. `serve` never makes one.
+    Init {
+        /// The log's folder: absent or empty.
+        dir: PathBuf,
+        /// The keys' folder; made with fresh keys if absent. Back it up apart from the log.
+        #[arg(long)]
+        keys: PathBuf,
+        /// The log's public name, such as gateway.example.gov/log.
+        #[arg(long)]
+        origin: String,
+    },
+    /// Show entries, a line each. With the keys, the sealed fields too.
+    Show {
+        /// The log's folder.
+        dir: PathBuf,
+        /// First leaf index to show.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many to show at most.
+        #[arg(long, default_value_t = 100)]
+        count: u64,
+        /// The keys' folder; opens verdicts, cases, operators and parameters.
+        #[arg(long)]
+        keys: Option<PathBuf>,
+    },
+    /// Check every frame, every entry, and that each question is closed exactly once.
+    ///
+    /// With the keys, also that every sealed field fits its commitment. Exit code 1 and a list of
+    /// flaws if the log is not intact.
+    Verify {
+        /// The log's folder.
+        dir: PathBuf,
+        /// The keys' folder.
+        #[arg(long)]
+        keys: Option<PathBuf>,
+    },
+}
+
+pub(super) fn run(act: LogAct) -> Result<ExitCode, Failure> {
+    match act {
+        LogAct::Init { dir, keys, origin } => init(&dir, &keys, &origin),
+        LogAct::Show { dir, from, count, keys } => show(&dir, from, count, keys.as_deref()),
+        LogAct::Verify { dir, keys } => check(&dir, keys.as_deref()),
+    }
+}
+
+fn init(dir: &Path, keys_dir: &Path, origin: &str) -> Result<ExitCode, Failure> {
+    let keys = if keys_dir.exists() { Keys::open(keys_dir)? } else { Keys::create(keys_dir)? };
+    let now_ms = unix_ms(jiff::Timestamp::now());
+    QueryLog::init(dir, origin, &keys, &LogOptions::default(), now_ms)?;
+    println!("{}: an empty log, origin {origin}", dir.display());
+    println!("{}: its keys; whoever loses them cannot open a sealed field", keys_dir.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(dir: &Path, from: u64, count: u64, keys: Option<&Path>) -> Result<ExitCode, Failure> {
+    let sealer = match keys {
+        None => None,
+        Some(keys) => Some(Sealer::open(dir, &Keys::open(keys)?)?),
+    };
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    for record in Reader::open_at(dir, from)?.take(count) {
+        let record = record?;
+        println!("{}", line(&record));
+        if let Some(sealer) = &sealer
+            && record.entry.fields.is_some()
+        {
+            match sealer.open_fields(&record) {
+                Ok(fields) => println!("{:>10}{}", "", sealed(&fields)),
+                Err(fault) => println!("{:>10}sealed fields do not open: {fault}", ""),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The public part of one entry, on one line.
+pub(crate) fn line(record: &Record) -> String {
+    let Entry { kind, time_ms, ask, count, code, .. } = &record.entry;
+    let time = i64::try_from(*time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let time = time.map(|time| time.to_string()).unwrap_or_default();
+    let mut text = format!("{:>8}  {time:<24}  {:<9}", record.index, kind.as_str());
+    let entry = &record.entry;
+    let named = [&entry.caller, &entry.predicate, &entry.purpose, code];
+    for part in named.into_iter().flatten() {
+        text.push_str("  ");
+        text.push_str(part);
+    }
+    if let Some(ask) = ask {
+        text.push_str(&format!("  closes {ask}"));
+    }
+    if let Some(count) = count {
+        text.push_str(&format!("  counted {count}"));
+    }
+    if let Some(pseudonym) = &entry.pseudonym {
+        text.push_str(&format!("  subject {}", hex::encode(pseudonym.value)));
+    }
+    text
+}
+
+fn sealed(fields: &Fields) -> String {
+    let mut parts = Vec::new();
+    if let Some(verdict) = fields.verdict() {
+        parts.push(format!("verdict={verdict}"));
+    }
+    if let Some(reason) = fields.reason() {
+        parts.push(format!("reason={}", reason.code()));
+    }
+    for id in [FieldId::AsOf, FieldId::NextAsOf] {
+        if let Some(date) = fields.date(id) {
+            parts.push(format!("{}={date}", id.as_str()));
+        }
+    }
+    for id in [FieldId::Operator, FieldId::Case] {
+        if let Some(text) = fields.text(id) {
+            parts.push(format!("{}={text}", id.as_str()));
+        }
+    }
+    for id in [FieldId::SubjectHandle, FieldId::ReplyCommitment, FieldId::Parameters] {
+        if let Some(bytes) = fields.value(id) {
+            parts.push(format!("{}={}", id.as_str(), hex::encode(bytes)));
+        }
+    }
+    format!("sealed: {}", parts.join("  "))
+}
+
+fn check(dir: &Path, keys: Option<&Path>) -> Result<ExitCode, Failure> {
+    let keys = keys.map(Keys::open).transpose()?;
+    match verify(dir, keys.as_ref()) {
+        Ok(report) => {
+            println!("{}: intact, {} entries in {} segments", dir.display(), report.entries, report.segments);
+            for (kind, count) in &report.kinds {
+                println!("  {:<10} {count:>10}", kind.as_str());
+            }
+            println!("  every ask is closed exactly once, but {} still open", report.open_asks.len());
+            if keys.is_some() {
+                let (opened, erased) = (report.fields_opened, report.fields_erased);
+                println!("  sealed fields: {opened} fit their commitments, {erased} erased");
+            }
+            report.warnings.iter().for_each(|warning| println!("  odd: {warning}"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(flaws) => {
+            println!("{}: NOT intact, {} flaws", dir.display(), flaws.len());
+            flaws.iter().for_each(|flaw| println!("  {flaw}"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `jumpgate serve`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::admin::Admin;
+use crate::gateway::Gateway;
+use crate::listener::Listener;
+
+pub(super) fn serve(config: &Path) -> Result<ExitCode, Failure> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = super::load(config)?;
+    super::runtime()?.block_on(async {
+        let gateway = Gateway::open(config, Arc::new(jiff::Timestamp::now)).await?;
+        let admin = Admin::bind(gateway.clone()).await?;
+        let listener = Listener::bind(gateway.clone()).await?;
+        println!("jumpgate: callers connect to https://{}", listener.address()?);
+        if let Some(clear) = listener.clear_address() {
+            println!("jumpgate: DANGEROUS: everybody is believed at http://{clear}");
+        }
+        println!("jumpgate: metrics and health at http://{}", admin.address()?);
+        let (stopper, stop) = watch::channel(false);
+        let admin = tokio::spawn(admin.serve(stop.clone()));
+        let mut serving = tokio::spawn(listener.serve(stop));
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = &mut serving => return Err("the listener ended by itself".into()),
+        }
+        eprintln!("jumpgate: draining");
+        stopper.send_replace(true);
+        serving.await?;
+        admin.await?;
+        gateway.record.log().clone().close().await?;
+        eprintln!("jumpgate: stopped; every admitted query is on record");
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,169 @@
+//! Finds every mistake of a configuration that can be found without binding or connecting.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::str::FromStr;
+
+use jumpgate_admission::AdmissionSettings;
+use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Digest};
+
+use super::{CallerName, CallerSettings, Config, Mistake, Profile, Settings, Shown};
+use crate::caller::{self, TrustFiles};
+use crate::endpoint::Endpoint;
+
+/// Checks everything and puts the parts together, or returns every mistake.
+pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mistake>> {
+    let mut mistakes = Mistakes::default();
+    let civil_time_zone = mistakes.take("civil_time_zone", time_zone(&settings.civil_time_zone));
+    let catalogue = mistakes.take_all("catalogue_dir", Catalogue::load(&settings.catalogue_dir));
+    check_listener(&settings, &mut mistakes);
+    let callers = check_callers(&settings.callers, &mut mistakes);
+    check_departments(&settings, catalogue.as_ref(), &mut mistakes);
+    let plan = catalogue.as_ref().and_then(|catalogue| {
+        let ids: Vec<CallerId> = callers.iter().map(|caller| caller.id.clone()).collect();
+        mistakes.take_all("admission", admission(&settings).check(catalogue, &ids))
+    });
+    match (catalogue, plan, civil_time_zone) {
+        (Some(catalogue), Some(plan), Some(civil_time_zone)) if mistakes.0.is_empty() => {
+            Ok(Config { settings, catalogue, plan, callers, digest, civil_time_zone })
+        }
+        _ => Err(mistakes.0),
+    }
+}
+
+/// Mistakes found so far.
+#[derive(Default)]
+struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    fn add(&mut self, at: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Mistake { at: at.into(), mend: mend.into() });
+    }
+
+    fn take<T>(&mut self, at: &str, found: Result<T, String>) -> Option<T> {
+        found.map_err(|mend| self.add(at, mend)).ok()
+    }
+
+    fn take_all<T, E: std::fmt::Display>(
+        &mut self,
+        at: &str,
+        found: Result<T, Vec<E>>,
+    ) -> Option<T> {
+        found.map_err(|faults| faults.iter().for_each(|f| self.add(at, f.to_string()))).ok()
+    }
+}
+
+fn time_zone(name: &str) -> Result<jiff::tz::TimeZone, String> {
+    jiff::tz::TimeZone::get(name)
+        .map_err(|_| "no such IANA time zone; write one such as Asia/Shanghai".to_owned())
+}
+
+fn admission(settings: &Settings) -> AdmissionSettings {
+    let protection = settings.departments.iter();
+    AdmissionSettings {
+        grants: settings.grants.clone(),
+        quotas: settings.quotas.clone(),
+        departments: protection.map(|(id, d)| (id.clone(), d.protection.clone())).collect(),
+        in_flight_max: settings.in_flight_max,
+    }
+}
+
+fn check_listener(settings: &Settings, mistakes: &mut Mistakes) {
+    let listener = &settings.listener;
+    let files = TrustFiles::of(listener);
+    if let Err(fault) = caller::server_identity(&listener.certificate_file, &listener.key_file) {
+        mistakes.add("listener.certificate_file", fault.to_string());
+    }
+    check_private(&listener.key_file, "listener.key_file", mistakes);
+    if let Err(fault) = files.read() {
+        mistakes.add("listener.client_trust_file", fault.to_string());
+    }
+    if listener.connections_max == 0 || listener.requests_max == 0 {
+        mistakes.add("listener.connections_max", "connections_max and requests_max must be 1+");
+    }
+    if let Some(clear) = &listener.dangerous_clear {
+        if settings.profile == Profile::Production {
+            let mend = "a listener that believes everybody; remove the table, or set profile to \
+                        \"bench\" or \"demo\" where no real record is within reach";
+            mistakes.add("listener.dangerous_clear", mend);
+        }
+        if !clear.bind.ip().is_loopback() {
+            mistakes.add("listener.dangerous_clear.bind", "must be a loopback address");
+        }
+        if !settings.callers.iter().any(|caller| caller.id == clear.caller) {
+            mistakes.add("listener.dangerous_clear.caller", "must be the id of a [[callers]] table");
+        }
+    }
+}
+
+fn check_private(path: &Path, at: &str, mistakes: &mut Mistakes) {
+    if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0) {
+        let mend = format!("{} is readable by others: make it mode 0600", path.display());
+        mistakes.add(at, mend);
+    }
+}
+
+fn check_callers(callers: &[CallerSettings], mistakes: &mut Mistakes) -> Vec<CallerName> {
+    let mut names: Vec<CallerName> = Vec::new();
+    for (position, caller) in callers.iter().enumerate() {
+        let at = format!("callers[{position}]");
+        let shown = match (&caller.san_uri, &caller.fingerprint_sha256) {
+            (Some(uri), None) if uri.contains(':') => Some(Shown::Uri(uri.clone())),
+            (None, Some(text)) => fingerprint(text).map(Shown::Fingerprint),
+            _ => None,
+        };
+        let Some(shown) = shown else {
+            let mend = "name the caller by exactly one of san_uri (an absolute URI) and \
+                        fingerprint_sha256 (64 hexadecimal digits)";
+            mistakes.add(at, mend);
+            continue;
+        };
+        let Some(id) = mistakes.take(&at, CallerId::from_str(&caller.id).map_err(|e| e.to_string()))
+        else {
+            continue;
+        };
+        if names.iter().any(|known| known.id == id || known.shown == shown) {
+            mistakes.add(&at, "another [[callers]] table has the same id or the same certificate");
+        }
+        names.push(CallerName { id, shown });
+    }
+    names
+}
+
+fn fingerprint(text: &str) -> Option<Digest> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text.replace(':', "").to_ascii_lowercase(), &mut bytes).ok()?;
+    Some(Digest(bytes))
+}
+
+fn check_departments(settings: &Settings, catalogue: Option<&Catalogue>, mistakes: &mut Mistakes) {
+    let known: BTreeMap<&DepartmentId, ()> = catalogue
+        .map(|catalogue| catalogue.predicates().map(|p| (&p.department, ())).collect())
+        .unwrap_or_default();
+    for (id, department) in &settings.departments {
+        let at = format!("departments.{id}");
+        match DepartmentId::from_str(id) {
+            Err(invalid) => mistakes.add(&at, invalid.to_string()),
+            Ok(id) if catalogue.is_some() && !known.contains_key(&id) => {
+                mistakes.add(&at, "the catalogue has no predicate of this department");
+            }
+            Ok(_) => {}
+        }
+        if !(1..=DEADLINE_MS_MAX).contains(&department.deadline_ms) {
+            let mend = format!("must be 1 to {DEADLINE_MS_MAX}");
+            mistakes.add(format!("{at}.deadline_ms"), mend);
+        }
+        if let Err(error) = fs::metadata(&department.component) {
+            let mend = format!("{}: {error}", department.component.display());
+            mistakes.add(format!("{at}.component"), mend);
+        }
+        for (name, endpoint) in &department.endpoints {
+            mistakes.take_all(&format!("{at}.endpoints.{name}"), Endpoint::new(endpoint));
+        }
+    }
+}
+
+/// A counter does not wait longer than a minute for one answer.
+const DEADLINE_MS_MAX: u64 = 60_000;

@@ -1,0 +1,112 @@
+//! What can be fetched beside answers: the catalogue, receipts, health and readiness.
+
+use http::StatusCode;
+use jumpgate_catalogue::{Catalogue, ParameterKind, Predicate, Refusal, RefusalCode};
+use serde_json::{Value, json};
+
+use crate::caller::Caller;
+use crate::gateway::Gateway;
+use crate::respond::{self, Reply};
+
+/// `GET /v1/catalogue`: every predicate, kind and purpose.
+pub fn catalogue(catalogue: &Catalogue) -> Reply {
+    let predicates: Vec<Value> = catalogue.predicates().map(|entry| predicate(entry)).collect();
+    let kinds = catalogue.subject_kinds().map(|kind| {
+        let reveals: Vec<&str> = kind.reveals.iter().map(|r| r.attribute()).collect();
+        let title = json!({ "en": kind.title_en, "zh": kind.title_zh });
+        json!({ "kind": kind.id.as_str(), "title": title, "reveals": reveals })
+    });
+    let purposes = catalogue.purposes().map(|(purpose, title)| {
+        let title = json!({ "en": title, "zh": catalogue.purpose_title_zh(purpose) });
+        json!({ "purpose": purpose.as_str(), "title": title })
+    });
+    let body = json!({
+        "digest": catalogue.digest().to_string(),
+        "predicates": predicates,
+        "subject_kinds": kinds.collect::<Vec<_>>(),
+        "purposes": purposes.collect::<Vec<_>>(),
+    });
+    respond::document(StatusCode::OK, &body)
+}
+
+fn predicate(entry: &Predicate) -> Value {
+    let parameters: Vec<Value> = entry
+        .parameters
+        .iter()
+        .map(|parameter| match &parameter.kind {
+            ParameterKind::Integers(set) => {
+                json!({ "name": parameter.name.as_ref(), "type": "integer", "one_of": set })
+            }
+            ParameterKind::Codes(set) => {
+                json!({ "name": parameter.name.as_ref(), "type": "string", "one_of": set })
+            }
+            ParameterKind::Text { chars_max } => {
+                json!({ "name": parameter.name.as_ref(), "type": "string", "chars_max": chars_max })
+            }
+            ParameterKind::Identifier(rule) => {
+                json!({ "name": parameter.name.as_ref(), "type": "string", "rule": rule.as_str() })
+            }
+        })
+        .collect();
+    let kinds: Vec<&str> = entry.subject_kinds.iter().map(|kind| kind.as_str()).collect();
+    let no_secret: Vec<&str> = entry.no_secret_for.iter().map(|kind| kind.as_str()).collect();
+    let purposes: Vec<&str> = entry.purposes.iter().map(|purpose| purpose.as_str()).collect();
+    json!({
+        "predicate": entry.id.as_str(),
+        "department": entry.department.as_str(),
+        "title": { "en": entry.title_en, "zh": entry.title_zh },
+        "description": entry.description_en,
+        "attribute": entry.attribute,
+        "clock": entry.clock.as_str(),
+        "cell": entry.cell.map(|cell| cell.as_str()),
+        "parameters": parameters,
+        "subject_kinds": kinds,
+        "no_secret_for": no_secret,
+        "purposes": purposes,
+        "absent": entry.absent.as_str(),
+    })
+}
+
+/// `GET /v1/receipts/{index}`: where an entry stands, for the caller it was made for.
+///
+/// # Errors
+/// `NoReceipt`, alike for an entry that is not there and one that is another caller's.
+pub async fn receipt(gateway: &Gateway, caller: &Caller, index: &str) -> Result<Reply, Refusal> {
+    let none = || {
+        let mend = "ask for the index of an answer that this caller received";
+        Refusal::new(RefusalCode::NoReceipt, mend)
+    };
+    let canonical = index == "0" || !index.starts_with(['0', '+']);
+    let index: u64 = index.parse().ok().filter(|_| canonical).ok_or_else(none)?;
+    let log = gateway.record.log().clone();
+    let found = tokio::task::spawn_blocking(move || log.leaf(index)).await;
+    let leaf = match found {
+        Ok(Ok(Some(leaf))) => leaf,
+        _ => return Err(none()),
+    };
+    if leaf.caller.as_deref() != Some(caller.id().as_str()) {
+        return Err(none());
+    }
+    let leaf_hash = hex::encode(leaf.leaf_hash);
+    let body = json!({ "index": index, "leaf_hash": leaf_hash, "kind": leaf.kind.as_str() });
+    Ok(respond::document(StatusCode::OK, &body))
+}
+
+/// `GET /healthz`: the process runs.
+pub fn health(gateway: &Gateway) -> Reply {
+    let body = json!({ "status": "running", "connections": gateway.telemetry.connections.get() });
+    respond::document(StatusCode::OK, &body)
+}
+
+/// `GET /readyz`: questions are answered now; 503 while they are not.
+pub fn readiness(gateway: &Gateway) -> Reply {
+    let log = gateway.record.log().health();
+    let is_ready = log.poisoned.is_none() && !gateway.drain.is_draining();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "ready": is_ready,
+        "query_log": if log.poisoned.is_none() { "writing" } else { "stopped" },
+        "draining": gateway.drain.is_draining(),
+    });
+    respond::document(status, &body)
+}
