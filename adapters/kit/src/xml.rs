@@ -1,15 +1,17 @@
 //! XML documents as departments send them: a flat tree over the reply's own text.
 //!
-//! Owns what an author sees of a document; `parser` owns well-formedness and limits. Names and text
+//! Owns what an author sees of a document; `builder` owns well-formedness and limits. Names and text
 //! are borrowed from the reply.
 
 use std::borrow::Cow;
 
-use parser::{Attributes, Parser, attribute_value};
+use builder::Builder;
+use quick_xml::XmlVersion;
+use quick_xml::events::attributes::Attributes;
 
 use crate::{Date, Failure, FailureCode, Reason, Reply, Stop};
 
-mod parser;
+mod builder;
 
 /// A well-formed document: at most 16,384 elements, 64 deep, with 64 attributes each, in 64
 /// namespaces.
@@ -24,8 +26,7 @@ pub struct Document<'t> {
 
 #[derive(Debug)]
 struct Node<'t> {
-    /// The name as written, for its end tag, and without its prefix.
-    whole_name: &'t str,
+    /// Without its prefix.
     name: &'t str,
     /// What stands between the name and the end of the tag.
     attributes: &'t str,
@@ -39,7 +40,7 @@ struct Node<'t> {
 
 impl<'t> Document<'t> {
     pub(crate) fn parse(reply: &'t Reply, text: &'t str) -> Result<Self, Failure> {
-        Parser::new(reply, text).parse()
+        Builder::new(reply, text).build()
     }
 
     /// The root element.
@@ -69,13 +70,9 @@ impl<'d> Element<'d> {
     /// An attribute without a namespace.
     pub fn attribute(self, name: &str) -> Option<Cow<'d, str>> {
         let mut attributes = Attributes::new(self.node().attributes, 0);
-        // The parser has read them all before: none is malformed.
-        while let Ok(Some(attribute)) = attributes.next() {
-            if attribute.name == name {
-                return attribute_value(attribute.raw);
-            }
-        }
-        None
+        // The builder has read them all before: none is malformed.
+        let found = attributes.with_checks(false).flatten().find(|it| it.key.0 == name)?;
+        found.normalized_value(XmlVersion::Implicit1_0).ok()
     }
 
     /// The character data of the element itself, without white space around it.

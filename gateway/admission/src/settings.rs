@@ -34,7 +34,7 @@ pub struct AdmissionSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantSettings {
-    /// The name it has in the query log; `grant-<position from 1>` if left out.
+    /// The name it has in the matrix and in mistakes; `grant-<position from 1>` if left out.
     pub id: Option<String>,
     /// The caller it is for.
     pub caller: String,

@@ -37,6 +37,8 @@ pub enum RefusalCode {
     InvalidCase,
     /// The gateway works on as many requests as it may.
     GatewayBusy,
+    /// The gateway is shutting down.
+    Draining,
     /// The caller's own quota is used up.
     CallerQuota,
     /// The caller has its maximum of queries in flight.
@@ -55,8 +57,6 @@ pub enum RefusalCode {
     BreakerOpen,
     /// The department is busy and the queue is full or too slow.
     BulkheadFull,
-    /// The gateway is shutting down.
-    Draining,
     /// The receipt does not exist or was issued to another caller.
     NoReceipt,
 }
@@ -79,6 +79,7 @@ impl RefusalCode {
         Self::PurposeNotAllowed,
         Self::InvalidCase,
         Self::GatewayBusy,
+        Self::Draining,
         Self::CallerQuota,
         Self::InFlight,
         Self::QueryInFlight,
@@ -88,7 +89,6 @@ impl RefusalCode {
         Self::DepartmentKilled,
         Self::BreakerOpen,
         Self::BulkheadFull,
-        Self::Draining,
         Self::NoReceipt,
     ];
 
@@ -125,7 +125,8 @@ impl RefusalCode {
     }
 
     /// True where the log counts refusals in windows instead of writing an entry each: promise 3's
-    /// one stated exception (caller quota, unauthenticated, malformed).
+    /// one stated exception (caller quota, unauthenticated, malformed, and whatever
+    /// is turned away before there is a question).
     pub fn is_coalesced(self) -> bool {
         self <= Self::CallerQuota
     }

@@ -150,7 +150,8 @@ pub struct ListenerSettings {
     /// Time for the TLS handshake, in milliseconds.
     #[serde(default = "defaults::handshake_timeout_ms")]
     pub handshake_timeout_ms: u64,
-    /// Time from the first byte of a request's head to its last, in milliseconds (HTTP/1.1).
+    /// Time from the end of one request to the last byte of the next one's head, in milliseconds:
+    /// how long an idle connection is kept, and a slow head waited for (HTTP/1.1).
     #[serde(default = "defaults::head_timeout_ms")]
     pub head_timeout_ms: u64,
     /// Time for a request's body, in milliseconds.
@@ -347,9 +348,10 @@ mod defaults {
         10_000
     }
 
-    /// A head is one packet.
+    /// A counter asks every few minutes and should not pay a handshake each time; slow heads are
+    /// bounded by connections_max.
     pub fn head_timeout_ms() -> u64 {
-        10_000
+        300_000
     }
 
     /// A full batch over a poor line.

@@ -242,9 +242,13 @@ impl Connection {
                 let exchange = exchange.clone();
                 async move { Ok::<_, Infallible>(exchange.handle(request).await) }
             });
+        let gateway = self.gateway.clone();
         let service = service_fn(move |request| {
-            let bounded = bounded.clone();
-            async move { Ok::<_, Infallible>(or_busy(bounded.oneshot(request).await)) }
+            let (bounded, gateway) = (bounded.clone(), gateway.clone());
+            async move {
+                let said = bounded.oneshot(request).await;
+                Ok::<_, Infallible>(said.unwrap_or_else(|_| busy(&gateway)))
+            }
         });
         let builder = self.http();
         let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -296,11 +300,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 type Said = Response<Full<Bytes>>;
 
-fn or_busy(said: Result<Said, tower::BoxError>) -> Said {
-    said.unwrap_or_else(|_| {
-        let refusal = Refusal::new(RefusalCode::GatewayBusy, "come back after Retry-After");
-        full(respond::refusal(&refusal.after(BUSY_RETRY), None))
-    })
+fn busy(gateway: &Gateway) -> Said {
+    let refusal = Refusal::new(RefusalCode::GatewayBusy, "come back after Retry-After");
+    full(respond::query(Ok(gateway.record.count(None, refusal.after(BUSY_RETRY))), None))
 }
 
 /// Requests end within seconds, so room comes soon.
@@ -446,7 +448,7 @@ impl Exchange {
         };
         if self.gateway.drain.is_draining() {
             let refusal = Refusal::new(RefusalCode::Draining, "connect again after Retry-After");
-            return Err(Box::new(respond::refusal(&refusal.after(BUSY_RETRY), None)));
+            return Err(refuse(refusal.after(BUSY_RETRY), None));
         }
         let allowed = self.gateway.admission.check_caller(caller.id());
         let quota = match allowed {

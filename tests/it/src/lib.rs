@@ -1,1 +1,1 @@
-//! What no single crate can test.
+//! What no single crate can test. Everything lies in the test target, `it.rs`.

@@ -49,12 +49,14 @@ pub mod wit_component_error {
 
 /// How a plugin is compiled: small state, one unit, no unwinding machinery. Given on the command
 /// line so that a plugin outside this workspace builds alike.
-const PROFILE: [&str; 5] = [
+const PROFILE: [&str; 6] = [
     "profile.release.panic=\"abort\"",
     "profile.release.lto=\"fat\"",
     "profile.release.codegen-units=1",
     "profile.release.opt-level=3",
     "profile.release.debug=false",
+    // Function names stay: a trap is reported by the name of its function.
+    "profile.release.strip=\"debuginfo\"",
 ];
 
 /// Builds the crate in `plugin` and writes `<target>/<name>.component.wasm`. cargo's own progress

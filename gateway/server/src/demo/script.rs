@@ -26,17 +26,17 @@ async fn answers(stage: &Stage, asker: &Client) -> Result<(), Failure> {
     let known = record(stage, "E00000011").await?;
     let name = known.field("FullName").unwrap_or_default().to_owned();
     let questions = [
-        ("Is she at least 18? An employer must know.", "E00000011", age(18, "E00000011")),
+        ("Is this applicant at least 18? The employer needs nothing else.", "E00000011", age(18, "E00000011")),
         (
-            "Is he at least 18? He turned 18 this month; the grid counts whole months, so that \
-             asking daily cannot find his birthday.",
+            "This one turned 18 during this month. The grid counts whole months, so that asking \
+             every day cannot find a birthday.",
             "E00000001",
             age(18, "E00000001"),
         ),
         ("The record has no birth date. That is not a \"no\".", "E00000004", age(18, "E00000004")),
         ("Two people share this passport number.", "E00000008", age(18, "E00000008")),
         (
-            "Is she widowed?",
+            "Is the applicant widowed?",
             "E00000011",
             civil("marital-status-is", json!({"status": "widowed"}), "E00000011", "marriage-registration"),
         ),
@@ -103,7 +103,7 @@ async fn broken_department(stage: &Stage, asker: &Client) -> Result<(), Failure>
     heading("A broken department: a fault, never an invented \"no\"");
     let control = Client::in_clear(stage.url("control"))?;
     for (words, fault) in [
-        ("The civil registry answers with half a document.", "malformed-truncated"),
+        ("The civil registry answers with half a document.", "truncated"),
         ("It answers with an entity bomb.", "entity-bomb"),
         ("It hangs. The gateway's patience has a limit.", "hang"),
     ] {

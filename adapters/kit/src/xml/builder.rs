@@ -1,0 +1,323 @@
+//! Builds a [`Document`] from the events of quick-xml.
+//!
+//! Owns namespaces, limits, and what well-formedness asks for beyond quick-xml's checks: one root,
+//! names, allowed characters, no references but the predefined ones. A document type is refused, so
+//! that a document has no entities of its own to expand and nothing to fetch.
+
+use std::borrow::Cow;
+
+use quick_xml::events::attributes::{Attribute, Attributes};
+use quick_xml::events::{BytesRef, BytesStart, BytesText, Event};
+use quick_xml::{Reader, XmlVersion, escape};
+
+use super::{Document, Node};
+use crate::{Failure, FailureCode, Reply};
+
+/// Elements inside each other; a SOAP reply has about ten.
+pub(super) const DEPTH_MAX: usize = 64;
+/// Elements of a document: about 200 persons of 80 elements. Bounds the tree at 0.8 MiB.
+pub(super) const ELEMENTS_MAX: usize = 16_384;
+/// Attributes of one element; generated schemas stay below twenty.
+pub(super) const ATTRIBUTES_MAX: usize = 64;
+/// Namespaces of a document, none and the prefix xml's among them, and declarations in force at one
+/// place.
+pub(super) const NAMESPACES_MAX: usize = 64;
+
+const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
+const XML: &str = "http://www.w3.org/XML/1998/namespace";
+
+pub(super) struct Builder<'t> {
+    text: &'t str,
+    /// Where the event begins that is being read.
+    start: usize,
+    document: Document<'t>,
+    /// Elements that are open, outermost first.
+    open: Vec<u32>,
+    /// Prefixes in force, newest last.
+    bindings: Vec<Binding<'t>>,
+}
+
+struct Binding<'t> {
+    /// Empty for the default namespace.
+    prefix: &'t str,
+    namespace: u32,
+    /// The element that declared it.
+    node: u32,
+}
+
+impl<'t> Builder<'t> {
+    pub(super) fn new(reply: &'t Reply, text: &'t str) -> Self {
+        /// An element of a record with its tags and text is seldom shorter.
+        const ELEMENT_BYTES_MIN: usize = 24;
+        let nodes = Vec::with_capacity((text.len() / ELEMENT_BYTES_MIN + 1).min(ELEMENTS_MAX));
+        let document = Document { reply, nodes, namespaces: vec![String::new(), XML.into()] };
+        let bindings = vec![Binding { prefix: "xml", namespace: 1, node: 0 }];
+        Self { text, start: 0, document, open: Vec::with_capacity(DEPTH_MAX), bindings }
+    }
+
+    pub(super) fn build(mut self) -> Result<Document<'t>, Failure> {
+        // The reply has taken off its byte order mark. The reader would take off a second one
+        // without counting it in its positions.
+        if self.text.starts_with('\u{FEFF}') {
+            return Err(self.malformed());
+        }
+        let mut reader = Reader::from_str(self.text);
+        reader.config_mut().check_comments = true;
+        loop {
+            let event = reader.read_event().map_err(|_| self.malformed())?;
+            match event {
+                Event::Start(tag) => self.open(&tag)?,
+                Event::Empty(tag) => {
+                    self.open(&tag)?;
+                    self.close();
+                }
+                // The reader has compared the names.
+                Event::End(_) => self.close(),
+                Event::Text(text) => self.characters(text)?,
+                Event::CData(data) => self.cdata(data.xml10_content())?,
+                Event::GeneralRef(reference) => self.reference(&reference)?,
+                Event::Comment(_) => {}
+                // An XML declaration stands at the very beginning or nowhere.
+                Event::Decl(_) if self.start == 0 => {}
+                Event::PI(instruction) if is_target(instruction.target()) => {}
+                Event::PI(_) | Event::Decl(_) | Event::DocType(_) => return Err(self.malformed()),
+                Event::Eof if self.open.is_empty() && !self.document.nodes.is_empty() => {
+                    return Ok(self.document);
+                }
+                Event::Eof => return Err(self.malformed()),
+            }
+            self.start = reader.buffer_position() as usize;
+        }
+    }
+
+    fn open(&mut self, tag: &BytesStart<'t>) -> Result<(), Failure> {
+        let is_second_root = self.open.is_empty() && !self.document.nodes.is_empty();
+        if is_second_root {
+            return Err(self.malformed());
+        }
+        if self.document.nodes.len() == ELEMENTS_MAX || self.open.len() == DEPTH_MAX {
+            return Err(self.too_large());
+        }
+        let name_start = self.start + 1;
+        let name_end = name_start + tag.name().0.len();
+        let tag_end = name_start + tag.len();
+        let name = &self.text[name_start..name_end];
+        let (prefix, name) = split_name(name).ok_or_else(|| self.malformed())?;
+        let (attributes, is_nil) = if name_end == tag_end {
+            ("", false)
+        } else {
+            let attributes = &self.text[name_end..tag_end];
+            (attributes, self.attributes(attributes)?)
+        };
+        let namespace = self.resolve(prefix).ok_or_else(|| self.malformed())?;
+        let node = self.document.nodes.len() as u32;
+        self.document.nodes.push(Node {
+            name,
+            attributes,
+            namespace,
+            is_nil,
+            text: Cow::Borrowed(""),
+            parent: self.open.last().copied().unwrap_or_default(),
+            end: 0,
+        });
+        self.open.push(node);
+        Ok(())
+    }
+
+    /// Takes the namespace declarations of a tag and says whether it is `xsi:nil`.
+    fn attributes(&mut self, written: &'t str) -> Result<bool, Failure> {
+        let mut prefixes: Vec<&str> = Vec::new();
+        let mut is_nil_by = Vec::new();
+        for (count, attribute) in Attributes::new(written, 0).enumerate() {
+            let attribute = attribute.map_err(|_| self.malformed())?;
+            if count == ATTRIBUTES_MAX {
+                return Err(self.too_large());
+            }
+            let value = value(&attribute).ok_or_else(|| self.malformed())?;
+            match split_name(attribute.key.0).ok_or_else(|| self.malformed())? {
+                ("", "xmlns") => self.bind("", &value)?,
+                ("xmlns", prefix) => self.bind(prefix, &value)?,
+                ("", _) => {}
+                (prefix, name) => {
+                    prefixes.push(prefix);
+                    if name == "nil" && matches!(&*value, "true" | "1") {
+                        is_nil_by.push(prefix);
+                    }
+                }
+            }
+        }
+        // A prefix can be declared after its use.
+        if prefixes.iter().any(|prefix| self.resolve(prefix).is_none()) {
+            return Err(self.malformed());
+        }
+        let namespaces = is_nil_by.iter().filter_map(|prefix| self.resolve(prefix));
+        let known = &self.document.namespaces;
+        Ok(namespaces.into_iter().any(|namespace| known[namespace as usize] == XSI))
+    }
+
+    fn close(&mut self) {
+        let end = self.document.nodes.len() as u32;
+        if let Some(node) = self.open.pop() {
+            self.document.nodes[node as usize].end = end;
+            // The first binding, of the prefix xml, is not the document's.
+            while self.bindings.len() > 1 && self.bindings.last().is_some_and(|it| it.node >= node)
+            {
+                self.bindings.pop();
+            }
+        }
+    }
+
+    fn characters(&mut self, text: BytesText<'t>) -> Result<(), Failure> {
+        let classes = classes(&text);
+        if classes & SPECIAL == 0 {
+            return self.add_text(text.into_inner(), classes & INK == 0);
+        }
+        let forbidden = text.find("]]>").or_else(|| text.bytes().position(is_control));
+        if let Some(at) = forbidden {
+            self.start += at;
+            return Err(self.malformed());
+        }
+        self.add_text(text.xml10_content(), classes & INK == 0)
+    }
+
+    fn cdata(&mut self, data: Cow<'t, str>) -> Result<(), Failure> {
+        if self.open.is_empty() || data.bytes().any(is_control) {
+            return Err(self.malformed());
+        }
+        self.add_text(data, false)
+    }
+
+    fn reference(&mut self, reference: &BytesRef<'t>) -> Result<(), Failure> {
+        let text = match reference.resolve_char_ref() {
+            Ok(Some(character)) if is_allowed(character) => Cow::Owned(character.to_string()),
+            Ok(Some(_)) | Err(_) => return Err(self.malformed()),
+            Ok(None) => {
+                let known = escape::resolve_xml_entity(reference);
+                Cow::Borrowed(known.ok_or_else(|| self.malformed())?)
+            }
+        };
+        if self.open.is_empty() { Err(self.malformed()) } else { self.add_text(text, false) }
+    }
+
+    fn add_text(&mut self, more: Cow<'t, str>, is_blank: bool) -> Result<(), Failure> {
+        let Some(&node) = self.open.last() else {
+            return if is_blank { Ok(()) } else { Err(self.malformed()) };
+        };
+        let text = &mut self.document.nodes[node as usize].text;
+        if !text.is_empty() {
+            text.to_mut().push_str(&more);
+        } else if !is_blank {
+            *text = more;
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, prefix: &'t str, namespace: &str) -> Result<(), Failure> {
+        // Only the default namespace can be taken back, and nothing stands for the two that the
+        // specification owns (Namespaces in XML 1.0, sections 2.2 and 3).
+        let is_taken_back = namespace.is_empty() && !prefix.is_empty();
+        if is_taken_back || matches!(prefix, "xml" | "xmlns") {
+            return Err(self.malformed());
+        }
+        let known = &mut self.document.namespaces;
+        let index = known.iter().position(|it| it == namespace).unwrap_or(known.len());
+        if index == NAMESPACES_MAX || self.bindings.len() == NAMESPACES_MAX {
+            return Err(self.too_large());
+        }
+        if index == known.len() {
+            known.push(namespace.into());
+        }
+        let node = self.document.nodes.len() as u32;
+        self.bindings.push(Binding { prefix, namespace: index as u32, node });
+        Ok(())
+    }
+
+    /// The namespace in force for a prefix; no prefix and no default namespace is none.
+    fn resolve(&self, prefix: &str) -> Option<u32> {
+        let bound = self.bindings.iter().rev().find(|it| it.prefix == prefix);
+        bound.map(|it| it.namespace).or(prefix.is_empty().then_some(0))
+    }
+
+    fn malformed(&self) -> Failure {
+        self.document.reply.failure_at(FailureCode::MalformedReply, self.start)
+    }
+
+    fn too_large(&self) -> Failure {
+        self.document.reply.failure_at(FailureCode::ReplyTooLarge, self.start)
+    }
+}
+
+/// The value of an attribute: references replaced, each white space a space (XML 1.0, section
+/// 3.3.3).
+fn value<'t>(attribute: &Attribute<'t>) -> Option<Cow<'t, str>> {
+    if classes(&attribute.value) & (SPECIAL | BREAK) == 0 {
+        return Some(attribute.value.clone());
+    }
+    let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
+    let is_whole = !attribute.value.contains('<') && value.chars().all(is_allowed);
+    is_whole.then_some(value)
+}
+
+/// Prefix, empty if there is none, and local name.
+fn split_name(name: &str) -> Option<(&str, &str)> {
+    match name.bytes().position(|byte| byte == b':') {
+        Some(colon) => {
+            let (prefix, local) = (&name[..colon], &name[colon + 1..]);
+            (is_name(prefix) && is_name(local)).then_some((prefix, local))
+        }
+        None => is_name(name).then_some(("", name)),
+    }
+}
+
+/// A name without a colon.
+fn is_name(name: &str) -> bool {
+    let is_start = |byte: &u8| !matches!(byte, b'-' | b'.' | b'0'..=b'9');
+    name.as_bytes().first().is_some_and(is_start) && classes(name) & NO_NAME == 0
+}
+
+/// The classes of all bytes of a text. One pass without a branch: it reads every byte of a reply.
+fn classes(text: &str) -> u8 {
+    text.bytes().fold(0, |classes, byte| classes | CLASSES[usize::from(byte)])
+}
+
+/// Not in a name without a colon.
+const NO_NAME: u8 = 1;
+/// In a text or a value, asks for a closer look.
+const SPECIAL: u8 = 2;
+/// In a value, asks for a closer look.
+const BREAK: u8 = 4;
+/// Not white space.
+const INK: u8 = 8;
+
+/// Beyond ASCII every character is one of a name: which of them Unicode calls letters is nothing
+/// that a reader's answer could depend on.
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | 0x80.. => INK,
+            b' ' => NO_NAME,
+            b'\t' | b'\n' => NO_NAME | BREAK,
+            b'\r' => NO_NAME | SPECIAL,
+            0..b' ' | b'<' | b'&' | b']' => NO_NAME | SPECIAL | INK,
+            _ => NO_NAME | INK,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// The target of a processing instruction; those called xml are the specification's own.
+fn is_target(name: &str) -> bool {
+    is_name(name) && !name.eq_ignore_ascii_case("xml")
+}
+
+/// XML 1.0, section 2.2: no other control character, not even by reference.
+fn is_allowed(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')
+}

@@ -1,0 +1,175 @@
+//! Jumpgate as a process: its configuration, its log and where it listens.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jumpgate_querylog::{Keys, LogOptions, QueryLog};
+use serde_json::Value;
+
+use crate::Failure;
+use crate::client::Door;
+use crate::fixture::{Addresses, CALLER_URI, Fixture};
+use crate::process::Process;
+
+/// A running gateway with everything on and a fresh log.
+pub struct Gateway {
+    /// The process.
+    pub process: Process,
+    /// Where callers connect.
+    pub addresses: Addresses,
+    admin: SocketAddr,
+}
+
+/// What differs between the scenarios.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Time for one question.
+    pub deadline_ms: u64,
+    /// Questions each department sees at once.
+    pub concurrency_max: u16,
+    /// Failures one after the other that open a breaker.
+    pub failures_max: u16,
+    /// Time for a request's head. hyper counts the rest between two requests as part of it.
+    pub head_timeout_ms: u64,
+}
+
+impl Shape {
+    /// What a gateway in front of fast departments would have, with a slot for each connection.
+    pub fn with_slots(concurrency_max: u16) -> Self {
+        Self { deadline_ms: 5_000, concurrency_max, failures_max: 5, head_timeout_ms: 10_000 }
+    }
+}
+
+impl Gateway {
+    /// Makes the log and starts `jumpgate serve`.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(fixture: &Fixture, shape: Shape) -> Result<Self, Failure> {
+        let scratch = fixture.scratch();
+        let keys = Keys::create(&scratch.join("keys"))?;
+        let now_ms = u64::try_from(Timestamp::now().as_millisecond())?;
+        let options = LogOptions::default();
+        QueryLog::init(&scratch.join("log"), "bench.example/log", &keys, &options, now_ms)?;
+        let config = scratch.join("gateway.toml");
+        std::fs::write(&config, configuration(fixture, shape))?;
+        let arguments = ["serve".to_owned(), config.display().to_string()];
+        let mut process = Process::start("jumpgate", &fixture.program, &arguments, scratch)?;
+        let tls = address(&mut process, "jumpgate: callers connect to https://").await?;
+        let clear =
+            address(&mut process, "jumpgate: DANGEROUS: everybody is believed at http://").await?;
+        let admin = address(&mut process, "jumpgate: metrics and health at http://").await?;
+        Ok(Self { process, addresses: Addresses { tls, clear }, admin })
+    }
+
+    /// Callers' connections open now.
+    ///
+    /// # Errors
+    /// The admin listener does not answer.
+    pub async fn connections(&self) -> Result<u64, Failure> {
+        let mut client = Door::clear(self.admin).open().await?;
+        let reply = client.exchange(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await?;
+        let health: Value = serde_json::from_slice(reply.body)?;
+        health["connections"].as_u64().ok_or_else(|| "/healthz has another form".into())
+    }
+}
+
+async fn address(process: &mut Process, prefix: &str) -> Result<SocketAddr, Failure> {
+    let line = process.line().await?;
+    let rest = line.strip_prefix(prefix).ok_or_else(|| process.failure("printed another line"))?;
+    Ok(rest.trim().parse()?)
+}
+
+fn configuration(fixture: &Fixture, shape: Shape) -> String {
+    let Shape { deadline_ms, concurrency_max, failures_max, head_timeout_ms } = shape;
+    let idle_max = concurrency_max.min(CONNECTIONS_IDLE_MAX_MAX);
+    let quote = |path: &Path| format!("{:?}", path.display().to_string());
+    let catalogue = quote(&fixture.root.join("spec/catalogue"));
+    let certificate = quote(&fixture.certificates.server);
+    let key = quote(&fixture.certificates.server_key);
+    let trust = quote(&fixture.certificates.authority);
+    let department = |id: &str, endpoint: &str, base_url: &str, allow: &str| {
+        let component = quote(&fixture.component(id));
+        format!(
+            r#"
+[departments.{id}]
+component = {component}
+deadline_ms = {deadline_ms}
+[departments.{id}.protection]
+concurrency_max = {concurrency_max}
+breaker = {{ failures_max = {failures_max}, rest_ms = 1000, rest_ms_max = 30000, probes_to_close = 2 }}
+[departments.{id}.endpoints.{endpoint}]
+base_url = "{base_url}"
+timeout_ms = {deadline_ms}
+connections_idle_max = {idle_max}
+{allow}"#
+        )
+    };
+    let departments = &fixture.departments;
+    let civil = department("civil-registry", "registry", &departments.civil_registry, CIVIL_ALLOW);
+    let social =
+        department("social-insurance", "insurance", &departments.social_insurance, SOCIAL_ALLOW);
+    format!(
+        r#"profile = "bench"
+civil_time_zone = "Asia/Shanghai"
+catalogue_dir = {catalogue}
+in_flight_max = 4096
+
+[listener]
+bind = "127.0.0.1:0"
+certificate_file = {certificate}
+key_file = {key}
+client_trust_file = {trust}
+head_timeout_ms = {head_timeout_ms}
+dangerous_clear = {{ bind = "127.0.0.1:0", caller = "one-window" }}
+
+[admin]
+bind = "127.0.0.1:0"
+socket = "admin.sock"
+
+[log]
+dir = "log"
+keys_dir = "keys"
+ask = "durable"
+
+[adapters]
+cache_dir = "cache"
+
+[[callers]]
+id = "one-window"
+san_uri = "{CALLER_URI}"
+
+[[grants]]
+caller = "one-window"
+predicates = ["civil-registry/*", "social-insurance/*"]
+purposes = ["*"]
+
+[quotas]
+caller = {{ per_second = 1000000, burst = 1000000 }}
+department = {{ per_second = 1000000, burst = 1000000 }}
+{civil}
+{social}
+"#
+    )
+}
+
+/// The endpoint's own limit.
+const CONNECTIONS_IDLE_MAX_MAX: u16 = 256;
+
+const CIVIL_ALLOW: &str = r#"
+[[departments.civil-registry.endpoints.registry.allow]]
+method = "POST"
+path_prefix = "/PersonQuery"
+soap_action = "urn:civil-registry:person:2/QueryPerson"
+body_root = "{urn:civil-registry:person:2}QueryPerson"
+"#;
+
+const SOCIAL_ALLOW: &str = r#"
+[[departments.social-insurance.endpoints.insurance.allow]]
+method = "GET"
+path_prefix = "/v2/persons/"
+[[departments.social-insurance.endpoints.insurance.allow]]
+method = "GET"
+path_prefix = "/v2/employers/"
+"#;
