@@ -100,11 +100,7 @@ fn reload_trust(gateway: &Gateway) {
     }
 }
 
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    gateway: Arc<Gateway>,
-    may_act: bool,
-) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, gateway: Arc<Gateway>, may_act: bool) {
     let service = service_fn(|request: Request<Incoming>| {
         let gateway = gateway.clone();
         async move {
@@ -126,7 +122,7 @@ async fn serve(
 fn look(gateway: &Gateway, request: &Request<Incoming>) -> respond::Reply {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => metrics(gateway),
-        (&Method::GET, "/healthz") => resource::health(gateway),
+        (&Method::GET, "/healthz") => resource::health(),
         (&Method::GET, "/readyz") => resource::readiness(gateway),
         _ => respond::document(StatusCode::NOT_FOUND, &json!({ "error": "no such path" })),
     }

@@ -26,12 +26,14 @@ pub async fn answer(
     let claimed = match gateway.claim(&caller, &query, token) {
         Ok(Claim::Fresh(claimed)) => claimed,
         Ok(Claim::Done(kept)) => return Ok(Logged::again(kept)),
-        Err(refusal) => return gateway.record.refuse(Refused { caller, query, refusal }).await,
+        Err(refusal) => {
+            return gateway.record.refuse(Refused { caller, query, refusal }, token.token).await;
+        }
     };
     let deadline = gateway.deadline(&query);
     let admitted = match Admitted::by(&gateway.admission, caller, query, deadline).await {
         Ok(admitted) => admitted,
-        Err(refused) => return gateway.record.refuse(*refused).await,
+        Err(refused) => return gateway.record.refuse(*refused, token.token).await,
     };
     let asked = gateway.record.ask(admitted, token.token).await?;
     let outcome = gateway.ask_department(&asked).await;

@@ -15,9 +15,7 @@ use arc_swap::ArcSwap;
 use jumpgate_catalogue::{CallerId, Digest};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
-};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
@@ -154,8 +152,7 @@ impl Session {
         let trust = callers.trust.load();
         // Relaxed: two queries of one connection may both check a new list, which harms nothing.
         if self.checked.load(Ordering::Relaxed) != trust.generation {
-            let (end_entity, intermediates) =
-                self.chain.split_first().ok_or(NotACaller::None)?;
+            let (end_entity, intermediates) = self.chain.split_first().ok_or(NotACaller::None)?;
             trust
                 .verifier
                 .verify_client_cert(end_entity, intermediates, now)
@@ -218,8 +215,8 @@ impl TrustFiles {
         }
         let revocation_is_checked = !lists.is_empty();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .with_crls(lists);
+        let mut builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).with_crls(lists);
         if revocation_is_checked {
             // A list past its nextUpdate may hide a revocation: refuse rather than believe it.
             builder = builder.enforce_revocation_expiration();
@@ -257,9 +254,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustFault>
     }
 }
 
-fn revocation_lists(
-    path: &Path,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, TrustFault> {
+fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TrustFault> {
     let bytes = fs::read(path).map_err(|error| TrustFault::Unreadable(path.to_owned(), error))?;
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
     match found {

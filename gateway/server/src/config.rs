@@ -380,9 +380,9 @@ mod defaults {
         30
     }
 
-    /// One caller's share of a department's bulkhead and queue, several departments side by side.
+    /// A caller's share of the bulkheads and queues of several departments side by side.
     pub fn in_flight_max() -> u32 {
-        1024
+        256
     }
 
     /// About 130,000 entries.

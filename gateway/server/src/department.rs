@@ -79,13 +79,25 @@ impl Department {
         let given = given(asked.query(), self.reveal_subject);
         let mut evaluation = self.adapter.evaluate(given);
         let mut replies = Vec::new();
+        let mut repeat_is_safe = true;
         loop {
             let step;
-            (evaluation, step) = self.step(evaluation, replies, asked).await?;
-            replies = match step {
+            (evaluation, step) = self
+                .step(evaluation, replies, asked)
+                .await
+                .map_err(|code| Fault { code, retry_is_safe: repeat_is_safe })?;
+            let requests = match step {
                 Step::Finding(finding) => return Ok(finding),
-                Step::Fetch(requests) => self.fetch(&requests, asked).await?,
+                Step::Fetch(requests) => requests,
             };
+            // Several requests are on their way when one of them fails.
+            let others_are_safe = requests.len() == 1 || requests.iter().all(|r| r.safe_to_retry);
+            repeat_is_safe &= others_are_safe;
+            replies = self.fetch(&requests, asked).await.map_err(|fault| Fault {
+                retry_is_safe: fault.retry_is_safe && repeat_is_safe,
+                ..fault
+            })?;
+            repeat_is_safe &= requests.iter().all(|request| request.safe_to_retry);
             replies.iter().for_each(|reply| received.add(reply));
         }
     }
@@ -96,20 +108,20 @@ impl Department {
         mut evaluation: Evaluation,
         replies: Vec<Reply>,
         asked: &Asked,
-    ) -> Result<(Evaluation, Step), Fault> {
+    ) -> Result<(Evaluation, Step), FaultCode> {
         let (evaluation, step) = if evaluation.fuel_max(&replies) <= INLINE_FUEL_MAX {
             let step = evaluation.step(&replies);
             (evaluation, step)
         } else {
             let waiting = self.blocking.clone().acquire_owned();
             let slot = tokio::time::timeout_at(asked.deadline(), waiting).await;
-            let Ok(Ok(slot)) = slot else { return Err(Fault::new(FaultCode::GatewayInternal)) };
+            let Ok(Ok(slot)) = slot else { return Err(FaultCode::GatewayInternal) };
             let run = tokio::task::spawn_blocking(move || {
                 let _slot = slot;
                 let step = evaluation.step(&replies);
                 (evaluation, step)
             });
-            run.await.map_err(|_| Fault::new(FaultCode::GatewayInternal))?
+            run.await.map_err(|_| FaultCode::GatewayInternal)?
         };
         let step = step.map_err(|fault| self.report(&fault))?;
         Ok((evaluation, step))
@@ -134,8 +146,9 @@ impl Department {
             .map(Reply::Http)
     }
 
-    /// Tells the operator what broke, without a word the adapter could have chosen at run time.
-    fn report(&self, fault: &AdapterFault) -> Fault {
+    /// Tells the operator what broke. A function's name is from the component's own name section,
+    /// fixed when it was loaded.
+    fn report(&self, fault: &AdapterFault) -> FaultCode {
         tracing::warn!(
             department = %self.id,
             adapter = %self.adapter.digest(),
@@ -143,7 +156,7 @@ impl Department {
             function = fault.function.as_deref(),
             "an adapter step ended without a finding",
         );
-        Fault::new(fault.code)
+        fault.code
     }
 }
 

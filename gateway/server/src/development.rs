@@ -70,7 +70,12 @@ impl Authority {
     ///
     /// # Errors
     /// A name is not one, or the key cannot be made.
-    pub fn issue(&self, name: &str, r#use: Use<'_>, validity: Validity) -> Result<Identity, rcgen::Error> {
+    pub fn issue(
+        &self,
+        name: &str,
+        r#use: Use<'_>,
+        validity: Validity,
+    ) -> Result<Identity, rcgen::Error> {
         let mut params = match r#use {
             Use::Server(names) => {
                 let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

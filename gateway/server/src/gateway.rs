@@ -276,8 +276,7 @@ fn departments(
     let mut departments = HashMap::new();
     for (id, department) in settings.departments() {
         let path = &department.component;
-        let bytes =
-            fs::read(path).map_err(|error| StartFault::Component(path.clone(), error))?;
+        let bytes = fs::read(path).map_err(|error| StartFault::Component(path.clone(), error))?;
         let adapter = Adapter::load(runtime, Some(&cache), &bytes)
             .map_err(|fault| StartFault::Load(path.clone(), fault))?;
         fit(&id, department, &adapter, catalogue)

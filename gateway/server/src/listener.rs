@@ -28,8 +28,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower::{ServiceBuilder, ServiceExt};
 use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::answer::answer_detached;
 use crate::caller::{Caller, NotACaller, Session, TrustFault, server_identity};
@@ -262,7 +262,9 @@ impl Connection {
             () = tokio::time::sleep(age_max) => {}
         }
         connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+        // A peer that reads nothing does not keep its place for longer than a drain lasts.
+        let drain_max = Duration::from_secs(self.settings.drain_s_max);
+        let _ = timeout(drain_max, connection).await;
     }
 
     fn http(&self) -> auto::Builder<TokioExecutor> {
@@ -323,18 +325,10 @@ struct Exchange {
 
 impl Exchange {
     async fn handle(&self, request: Request<Incoming>) -> Said {
-        let mut said = full(match self.caller() {
+        full(match self.caller() {
             Ok(caller) => self.route(caller, request).await,
             Err(refusal) => self.refuse(None, refusal, None),
-        });
-        if self.gateway.drain.is_draining() {
-            let close = http::HeaderValue::from_static("close");
-            // HTTP/2 has no such header; its GOAWAY says the same.
-            if said.version() < http::Version::HTTP_2 {
-                said.headers_mut().insert(http::header::CONNECTION, close);
-            }
-        }
-        said
+        })
     }
 
     fn caller(&self) -> Result<Caller, Refusal> {
@@ -360,22 +354,18 @@ impl Exchange {
         match (method, path.as_str()) {
             (Method::POST, "/v1/queries") => self.query(caller, request).await,
             (Method::POST, "/v1/batches") => self.batch(caller, request).await,
-            (Method::GET, "/v1/catalogue") => resource::catalogue(&self.gateway.catalogue),
-            (Method::GET, "/healthz") => resource::health(&self.gateway),
+            (Method::GET, "/healthz") => resource::health(),
             (Method::GET, "/readyz") => resource::readiness(&self.gateway),
-            (Method::GET, path) if path.starts_with(RECEIPTS) => {
-                let index = path.strip_prefix(RECEIPTS).unwrap_or_default();
-                match resource::receipt(&self.gateway, &caller, index).await {
-                    Ok(reply) => reply,
-                    Err(refusal) => respond::refusal(&refusal, None),
-                }
+            (Method::GET, path) if path == CATALOGUE || path.starts_with(RECEIPTS) => {
+                self.read(&caller, path).await
             }
             (_, path) if KNOWN.contains(&path) || path.starts_with(RECEIPTS) => {
                 let mend = "see Allow for the methods of this path";
                 let refusal = Refusal::new(RefusalCode::MethodNotAllowed, mend);
                 let mut reply = self.refuse(Some(&caller), refusal, None);
                 let is_question = path == "/v1/queries" || path == "/v1/batches";
-                let allow = http::HeaderValue::from_static(if is_question { "POST" } else { "GET" });
+                let allow =
+                    http::HeaderValue::from_static(if is_question { "POST" } else { "GET" });
                 reply.headers_mut().insert(http::header::ALLOW, allow);
                 reply
             }
@@ -383,6 +373,23 @@ impl Exchange {
                 let mend = "the paths are in spec/openapi.yaml";
                 self.refuse(Some(&caller), Refusal::new(RefusalCode::NotFound, mend), None)
             }
+        }
+    }
+
+    /// What is read costs quota like a question: it reads files and is long.
+    async fn read(&self, caller: &Caller, path: &str) -> respond::Reply {
+        let quota = match self.gateway.admission.check_caller(caller.id()) {
+            Ok(allowance) => allowance.reading,
+            Err(refused) => {
+                return self.refuse(Some(caller), refused.refusal, refused.reading.as_ref());
+            }
+        };
+        let Some(index) = path.strip_prefix(RECEIPTS) else {
+            return resource::catalogue(&self.gateway.catalogue);
+        };
+        match resource::receipt(&self.gateway, caller, index).await {
+            Ok(reply) => reply,
+            Err(refusal) => respond::refusal(&refusal, Some(&quota)),
         }
     }
 
@@ -498,8 +505,9 @@ impl Exchange {
     }
 }
 
+const CATALOGUE: &str = "/v1/catalogue";
 const RECEIPTS: &str = "/v1/receipts/";
-const KNOWN: [&str; 5] = ["/v1/queries", "/v1/batches", "/v1/catalogue", "/healthz", "/readyz"];
+const KNOWN: [&str; 5] = ["/v1/queries", "/v1/batches", CATALOGUE, "/healthz", "/readyz"];
 
 fn is_json(headers: &http::HeaderMap) -> bool {
     let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());

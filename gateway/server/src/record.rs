@@ -150,10 +150,14 @@ impl Record {
     ///
     /// # Errors
     /// The log cannot be written.
-    pub async fn refuse(&self, refused: Refused) -> Result<Logged, LogUnavailable> {
+    pub async fn refuse(
+        &self,
+        refused: Refused,
+        token: [u8; 32],
+    ) -> Result<Logged, LogUnavailable> {
         let Refused { caller, query, refusal } = refused;
         self.telemetry.refused(refusal.code);
-        let question = self.header(&caller, &query, [0; 32]);
+        let question = self.header(&caller, &query, token);
         let header = RefusedHeader { question, code: refusal.code };
         let recorded = self.log.refuse(header).await.map_err(unavailable)?;
         let entry = Some((recorded.index(), *recorded.leaf_hash()));
@@ -169,7 +173,12 @@ impl Record {
         Logged { spoken, department_quota: None }
     }
 
-    fn header<'a>(&'a self, caller: &'a Caller, query: &'a Query, token: [u8; 32]) -> AskHeader<'a> {
+    fn header<'a>(
+        &'a self,
+        caller: &'a Caller,
+        query: &'a Query,
+        token: [u8; 32],
+    ) -> AskHeader<'a> {
         let predicate = query.predicate();
         let subject = query.subject();
         AskHeader {
@@ -273,4 +282,3 @@ fn unavailable(error: jumpgate_querylog::LogUnavailable) -> LogUnavailable {
     tracing::error!(%error, "the query log cannot be written; nothing is answered");
     LogUnavailable::Log
 }
-

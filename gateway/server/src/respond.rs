@@ -29,10 +29,7 @@ pub fn query(logged: Result<Logged, LogUnavailable>, quota: Option<&QuotaReading
 }
 
 /// The response to several questions, in their order.
-pub fn batch(
-    answers: Vec<Result<Logged, LogUnavailable>>,
-    quota: Option<&QuotaReading>,
-) -> Reply {
+pub fn batch(answers: Vec<Result<Logged, LogUnavailable>>, quota: Option<&QuotaReading>) -> Reply {
     let items = answers.iter().map(|logged| {
         let said = said(logged);
         // The body was made by serde_json one line above, so it is JSON.

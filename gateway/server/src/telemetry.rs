@@ -67,9 +67,8 @@ impl Default for Telemetry {
         registry.register("queries", "Queries concluded, by verdict or fault", queries.clone());
         let refusals = Family::default();
         registry.register("refusals", "Questions refused, by code", refusals.clone());
-        let department_seconds = Family::new_with_constructor(
-            (|| Histogram::new(SECONDS)) as fn() -> Histogram,
-        );
+        let department_seconds =
+            Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
         let help = "Time from the durable ask to the department's outcome";
         registry.register("department_seconds", help, department_seconds.clone());
         let connections = Gauge::default();

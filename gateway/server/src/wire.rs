@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jumpgate_catalogue::{ParameterValue, Question, QueryId, Refusal, RefusalCode};
+use jumpgate_catalogue::{ParameterValue, QueryId, Question, Refusal, RefusalCode};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 

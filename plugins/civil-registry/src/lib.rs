@@ -1,6 +1,6 @@
 //! Adapter for the civil registry's SOAP system: one request a question, one person a reply.
 //!
-//! Owns what the registry's fields mean. It never sees the identifier it asks about.
+//! Owns what the registry's fields mean. It is never told the identifier it asks about.
 
 use jumpgate_adapter::{
     Adapter, Date, Document, Element, Failure, FailureCode, Finding, Manifest, MaritalStatus,

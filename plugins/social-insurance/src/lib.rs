@@ -1,8 +1,8 @@
 //! Adapter for the social insurance office's REST system: persons, their contributions page by
 //! page, and employers.
 //!
-//! Owns what the office's fields mean; `months` owns the counting. It never sees the identifier it
-//! asks about.
+//! Owns what the office's fields mean; `months` owns the counting. It is never told the
+//! identifier it asks about.
 
 mod months;
 mod office;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 
 use jumpgate::author::{self, Case};
 use jumpgate_catalogue::{FaultCode, Finding, Reason};
@@ -211,9 +212,10 @@ async fn plugin(name: &str) -> Adapter {
     load(1, &fs::read(component).unwrap())
 }
 
-fn cases(name: &str) -> Vec<Case> {
+fn cases(name: &str) -> Vec<(String, Case)> {
     let folders = author::cases_of(&parts::root().join("plugins").join(name)).unwrap();
-    folders.iter().map(|folder| Case::read(folder).unwrap()).collect()
+    let named = |folder: &PathBuf| folder.file_name().unwrap().to_str().unwrap().to_owned();
+    folders.iter().map(|folder| (named(folder), Case::read(folder).unwrap())).collect()
 }
 
 async fn check_cases(name: &str, cases_min: usize) {
@@ -221,14 +223,14 @@ async fn check_cases(name: &str, cases_min: usize) {
     let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let cases = cases(name);
     assert!(cases.len() >= cases_min, "{name} has {} cases", cases.len());
-    for case in &cases {
+    for (folder, case) in &cases {
         let report = author::run(&adapter, case).unwrap();
-        assert!(report.passed(), "{name}: {} of {case:?}: {report:?}", case.predicate());
+        assert!(report.passed(), "{name}/{folder}: {report:?}");
         let again = author::run(&adapter, case).unwrap();
         let fuel = |report: &author::CaseReport| -> Vec<_> {
             report.steps.iter().map(|usage| usage.fuel).collect()
         };
-        assert_eq!(fuel(&again), fuel(&report), "{name}: {case:?}");
+        assert_eq!(fuel(&again), fuel(&report), "{name}/{folder}");
         let sort = case.expected().split(':').next().unwrap().to_owned();
         expected.entry(case.predicate().to_owned()).or_default().insert(sort);
     }

@@ -64,7 +64,7 @@ impl<'t> Builder<'t> {
         let mut reader = Reader::from_str(self.text);
         reader.config_mut().check_comments = true;
         loop {
-            let event = reader.read_event().map_err(|_| self.malformed())?;
+            let Ok(event) = reader.read_event() else { return Err(self.malformed()) };
             match event {
                 Event::Start(tag) => self.open(&tag)?,
                 Event::Empty(tag) => {
@@ -258,15 +258,15 @@ fn value<'t>(attribute: &Attribute<'t>) -> Option<Cow<'t, str>> {
     is_whole.then_some(value)
 }
 
-/// Prefix, empty if there is none, and local name.
+/// Prefix, empty if there is none, and local name. Whether the prefix is a name shows when it is
+/// resolved: only names are bound.
 fn split_name(name: &str) -> Option<(&str, &str)> {
-    match name.bytes().position(|byte| byte == b':') {
-        Some(colon) => {
-            let (prefix, local) = (&name[..colon], &name[colon + 1..]);
-            (is_name(prefix) && is_name(local)).then_some((prefix, local))
-        }
-        None => is_name(name).then_some(("", name)),
-    }
+    let (prefix, local) = match name.bytes().position(|byte| byte == b':') {
+        Some(0) => return None,
+        Some(colon) => (&name[..colon], &name[colon + 1..]),
+        None => ("", name),
+    };
+    is_name(local).then_some((prefix, local))
 }
 
 /// A name without a colon.

@@ -83,10 +83,8 @@ pub fn build(plugin: &Path, target: &Path) -> Result<Built, BuildFault> {
     if !cargo.status().is_ok_and(|status| status.success()) {
         return Err(BuildFault::Cargo(name));
     }
-    let module = target
-        .join(WASM_TARGET)
-        .join("release")
-        .join(format!("{}.wasm", name.replace('-', "_")));
+    let module =
+        target.join(WASM_TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
     let core = fs::read(&module).map_err(|error| BuildFault::Io(module.clone(), error))?;
     let component = encode(&core)
         .map_err(|text| BuildFault::Encode(module, wit_component_error::Fault(text)))?;

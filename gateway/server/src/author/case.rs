@@ -116,8 +116,7 @@ impl Case {
     /// The file is missing or is not a case.
     pub fn read(folder: &Path) -> Result<Self, CaseFault> {
         let path = folder.join("case.toml");
-        let text =
-            fs::read_to_string(&path).map_err(|error| CaseFault::Io(path.clone(), error))?;
+        let text = fs::read_to_string(&path).map_err(|error| CaseFault::Io(path.clone(), error))?;
         let mut case: Self =
             toml::from_str(&text).map_err(|error| CaseFault::Parse(path, error.to_string()))?;
         case.folder = folder.to_owned();

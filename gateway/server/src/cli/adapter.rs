@@ -86,7 +86,10 @@ fn test(plugin: &Path, target: &Path) -> Result<ExitCode, Failure> {
         let fuel: u64 = report.steps.iter().map(|usage| usage.fuel.0).sum();
         let verdict = if report.passed() { "ok    " } else { "FAILED" };
         let (steps, elapsed) = (report.steps.len(), report.elapsed());
-        println!("{verdict} {name:<44} {:<28} {steps} steps {fuel:>9} fuel {elapsed:>9.0?}", report.found);
+        println!(
+            "{verdict} {name:<44} {:<28} {steps} steps {fuel:>9} fuel {elapsed:>9.0?}",
+            report.found
+        );
         if !report.passed() {
             failed += 1;
             print_why(&report);

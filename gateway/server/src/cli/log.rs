@@ -92,7 +92,8 @@ fn show(dir: &Path, from: u64, count: u64, keys: Option<&Path>) -> Result<ExitCo
 /// The public part of one entry, on one line.
 pub(crate) fn line(record: &Record) -> String {
     let Entry { kind, time_ms, ask, count, code, .. } = &record.entry;
-    let time = i64::try_from(*time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let time =
+        i64::try_from(*time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     let time = time.map(|time| time.to_string()).unwrap_or_default();
     let mut text = format!("{:>8}  {time:<24}  {:<9}", record.index, kind.as_str());
     let entry = &record.entry;
@@ -143,11 +144,19 @@ fn check(dir: &Path, keys: Option<&Path>) -> Result<ExitCode, Failure> {
     let keys = keys.map(Keys::open).transpose()?;
     match verify(dir, keys.as_ref()) {
         Ok(report) => {
-            println!("{}: intact, {} entries in {} segments", dir.display(), report.entries, report.segments);
+            println!(
+                "{}: intact, {} entries in {} segments",
+                dir.display(),
+                report.entries,
+                report.segments
+            );
             for (kind, count) in &report.kinds {
                 println!("  {:<10} {count:>10}", kind.as_str());
             }
-            println!("  every ask is closed exactly once, but {} still open", report.open_asks.len());
+            println!(
+                "  every ask is closed exactly once, but {} still open",
+                report.open_asks.len()
+            );
             if keys.is_some() {
                 let (opened, erased) = (report.fields_opened, report.fields_erased);
                 println!("  sealed fields: {opened} fit their commitments, {erased} erased");

@@ -27,7 +27,9 @@ pub(super) fn serve(config: &Path) -> Result<ExitCode, Failure> {
         }
         println!("jumpgate: metrics and health at http://{}", admin.address()?);
         let (stopper, stop) = watch::channel(false);
-        let admin = tokio::spawn(admin.serve(stop.clone()));
+        // Health and metrics outlast the drain, so that it can be watched.
+        let (admin_stopper, admin_stop) = watch::channel(false);
+        let admin = tokio::spawn(admin.serve(admin_stop));
         let mut serving = tokio::spawn(listener.serve(stop));
         let (mut term, mut int) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -39,6 +41,7 @@ pub(super) fn serve(config: &Path) -> Result<ExitCode, Failure> {
         eprintln!("jumpgate: draining");
         stopper.send_replace(true);
         serving.await?;
+        admin_stopper.send_replace(true);
         admin.await?;
         gateway.record.log().clone().close().await?;
         eprintln!("jumpgate: stopped; every admitted query is on record");

@@ -21,6 +21,7 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     check_listener(&settings, &mut mistakes);
     let callers = check_callers(&settings.callers, &mut mistakes);
     check_departments(&settings, catalogue.as_ref(), &mut mistakes);
+    check_grants(&settings, &mut mistakes);
     let plan = catalogue.as_ref().and_then(|catalogue| {
         let ids: Vec<CallerId> = callers.iter().map(|caller| caller.id.clone()).collect();
         mistakes.take_all("admission", admission(&settings).check(catalogue, &ids))
@@ -93,7 +94,8 @@ fn check_listener(settings: &Settings, mistakes: &mut Mistakes) {
             mistakes.add("listener.dangerous_clear.bind", "must be a loopback address");
         }
         if !settings.callers.iter().any(|caller| caller.id == clear.caller) {
-            mistakes.add("listener.dangerous_clear.caller", "must be the id of a [[callers]] table");
+            mistakes
+                .add("listener.dangerous_clear.caller", "must be the id of a [[callers]] table");
         }
     }
 }
@@ -120,7 +122,8 @@ fn check_callers(callers: &[CallerSettings], mistakes: &mut Mistakes) -> Vec<Cal
             mistakes.add(at, mend);
             continue;
         };
-        let Some(id) = mistakes.take(&at, CallerId::from_str(&caller.id).map_err(|e| e.to_string()))
+        let Some(id) =
+            mistakes.take(&at, CallerId::from_str(&caller.id).map_err(|e| e.to_string()))
         else {
             continue;
         };
@@ -161,6 +164,19 @@ fn check_departments(settings: &Settings, catalogue: Option<&Catalogue>, mistake
         }
         for (name, endpoint) in &department.endpoints {
             mistakes.take_all(&format!("{at}.endpoints.{name}"), Endpoint::new(endpoint));
+        }
+    }
+}
+
+/// A grant for a department that is not configured would let questions through to nobody.
+fn check_grants(settings: &Settings, mistakes: &mut Mistakes) {
+    for (position, grant) in settings.grants.iter().enumerate() {
+        let named = grant.predicates.iter().filter_map(|pattern| pattern.split_once('/'));
+        for (department, _) in named {
+            if !settings.departments.contains_key(department) {
+                let mend = format!("add the table [departments.{department}], or remove the grant");
+                mistakes.add(format!("grants[{position}].predicates"), mend);
+            }
         }
     }
 }

@@ -74,7 +74,8 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<Said, Failure> {
         let literal = |text: &str| vec![Chunk::Literal(text.as_bytes().to_vec())];
-        let header = |name: &str, value: &str| Header { name: name.to_owned(), value: literal(value) };
+        let header =
+            |name: &str, value: &str| Header { name: name.to_owned(), value: literal(value) };
         let mut headers = vec![header("content-type", content_type)];
         headers.extend(soap_action.map(|action| header("soapaction", action)));
         let request =

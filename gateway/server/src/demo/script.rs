@@ -26,7 +26,11 @@ async fn answers(stage: &Stage, asker: &Client) -> Result<(), Failure> {
     let known = record(stage, "E00000011").await?;
     let name = known.field("FullName").unwrap_or_default().to_owned();
     let questions = [
-        ("Is this applicant at least 18? The employer needs nothing else.", "E00000011", age(18, "E00000011")),
+        (
+            "Is this applicant at least 18? The employer needs nothing else.",
+            "E00000011",
+            age(18, "E00000011"),
+        ),
         (
             "This one turned 18 during this month. The grid counts whole months, so that asking \
              every day cannot find a birthday.",
@@ -38,7 +42,12 @@ async fn answers(stage: &Stage, asker: &Client) -> Result<(), Failure> {
         (
             "Is the applicant widowed?",
             "E00000011",
-            civil("marital-status-is", json!({"status": "widowed"}), "E00000011", "marriage-registration"),
+            civil(
+                "marital-status-is",
+                json!({"status": "widowed"}),
+                "E00000011",
+                "marriage-registration",
+            ),
         ),
         (
             "Does this name belong to this passport?",
@@ -58,14 +67,34 @@ async fn answers(stage: &Stage, asker: &Client) -> Result<(), Failure> {
         crossed(&asker.post("/v1/queries", &question).await?);
     }
     let questions = [
-        ("Ten years of pension contributions? (three pages of records)", insurance(
-            "contribution-months-at-least", json!({"scheme": "pension", "months": 120}), "E00000015")),
-        ("Twelve months without a gap?", insurance(
-            "continuous-months-at-least", json!({"scheme": "pension", "months": 12}), "E00000013")),
-        ("And twenty-four? There is a gap of five months.", insurance(
-            "continuous-months-at-least", json!({"scheme": "pension", "months": 24}), "E00000013")),
-        ("Insured? Social insurance has never heard of him; its catalogue says that means no.",
-            insurance("insured", json!({"scheme": "medical"}), "E00000012")),
+        (
+            "Ten years of pension contributions? (three pages of records)",
+            insurance(
+                "contribution-months-at-least",
+                json!({"scheme": "pension", "months": 120}),
+                "E00000015",
+            ),
+        ),
+        (
+            "Twelve months without a gap?",
+            insurance(
+                "continuous-months-at-least",
+                json!({"scheme": "pension", "months": 12}),
+                "E00000013",
+            ),
+        ),
+        (
+            "And twenty-four? There is a gap of five months.",
+            insurance(
+                "continuous-months-at-least",
+                json!({"scheme": "pension", "months": 24}),
+                "E00000013",
+            ),
+        ),
+        (
+            "Insured? Social insurance has never heard of him; its catalogue says that means no.",
+            insurance("insured", json!({"scheme": "medical"}), "E00000012"),
+        ),
     ];
     for (words, question) in questions {
         println!("{words}");
@@ -84,8 +113,10 @@ async fn refusals(stage: &Stage, asker: &Client) -> Result<(), Failure> {
     let questions = [
         ("For a purpose nobody granted.", other_purpose),
         ("With a threshold outside the published grid.", odd_threshold),
-        ("A predicate this caller has no grant for.",
-            civil("household-head", json!({}), "E00000011", "benefit-claim")),
+        (
+            "A predicate this caller has no grant for.",
+            civil("household-head", json!({}), "E00000011", "benefit-claim"),
+        ),
         ("With a passport number that cannot be one.", age(18, "not a passport")),
     ];
     for (words, question) in questions {
@@ -145,7 +176,9 @@ async fn side_by_side(stage: &Stage, asker: &Client) -> Result<(), Failure> {
         println!("  {:<88} {}", short(question), verdict_or_code(&answer["body"]));
     }
     println!("All six took {took:.2?}; one after the other they would have taken about 2.4 s.");
-    control.post("/faults", &json!({"server": "civil-registry", "fault": "slow:0", "requests": 1})).await?;
+    control
+        .post("/faults", &json!({"server": "civil-registry", "fault": "slow:0", "requests": 1}))
+        .await?;
     Ok(())
 }
 
@@ -267,11 +300,6 @@ impl RecordView {
         });
         let people = self.fields.iter().filter(|(name, _)| name == "RecordStatus").count();
         let people = if people == 1 { String::new() } else { format!("{people} people; ") };
-        format!(
-            "{people}{} … {} fields, {} bytes",
-            shown.join(", "),
-            self.fields.len(),
-            self.bytes
-        )
+        format!("{people}{} … {} fields, {} bytes", shown.join(", "), self.fields.len(), self.bytes)
     }
 }

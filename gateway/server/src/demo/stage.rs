@@ -52,7 +52,8 @@ impl Stage {
         let target = target_folder()?;
         for plugin in ["civil-registry", "social-insurance"] {
             timed(&format!("build the {plugin} plugin for the sandbox"), || {
-                let built = author::build(&Path::new("plugins").join(plugin), &target.join("plugins"))?;
+                let built =
+                    author::build(&Path::new("plugins").join(plugin), &target.join("plugins"))?;
                 Ok(format!("{} kB, no imports", built.bytes / 1000))
             })?;
         }
@@ -126,7 +127,9 @@ impl Stage {
 impl Departments {
     fn start(target: &Path) -> Result<Self, Failure> {
         let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--quiet", "--bin", "jumpgate-departments", "--target-dir"]).arg(target);
+        cargo
+            .args(["build", "--quiet", "--bin", "jumpgate-departments", "--target-dir"])
+            .arg(target);
         let profile = profile_folder()?;
         if profile == "release" {
             cargo.arg("--release");
@@ -159,10 +162,7 @@ fn profile_folder() -> Result<String, Failure> {
     Ok(folder.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
 }
 
-fn timed(
-    what: &str,
-    work: impl FnOnce() -> Result<String, Failure>,
-) -> Result<(), Failure> {
+fn timed(what: &str, work: impl FnOnce() -> Result<String, Failure>) -> Result<(), Failure> {
     progress(what);
     let begun = Instant::now();
     let said = work()?;

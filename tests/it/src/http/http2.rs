@@ -72,7 +72,8 @@ async fn a_flood_of_resets_ends_its_connection_and_nobody_elses() {
     }
     assert!(raw.read_until(|_| false).await.is_none(), "the connection stays open");
     assert_eq!(other.ask(&age(18, WIDOW)).await.says(), "yes");
-    let closed = async || harness.metrics().await.contains("jumpgate_connections 1\n").then_some(());
+    let closed =
+        async || harness.metrics().await.contains("jumpgate_connections 1\n").then_some(());
     eventually("only the other caller's connection is left", closed).await;
     assert_eq!(harness.civil().requests().count, 2);
     harness.finish().await;
