@@ -116,11 +116,21 @@ impl Callers {
         Ok(())
     }
 
-    /// What a connection's verified chain shows.
+    /// Counts reloads. Read it before a handshake and hand it to [`session`](Self::session), so
+    /// that a list read during the handshake is looked at again.
+    pub fn generation(&self) -> u64 {
+        self.trust.load().generation
+    }
+
+    /// What a connection's chain shows, which a handshake verified against `generation`.
     ///
     /// # Errors
     /// The chain is empty, cannot be read or names nobody.
-    pub fn session(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<Session, NotACaller> {
+    pub fn session(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+        generation: u64,
+    ) -> Result<Session, NotACaller> {
         let chain = chain.unwrap_or_default();
         let end_entity = chain.first().ok_or(NotACaller::None)?;
         let (_, parsed) =
@@ -134,7 +144,7 @@ impl Callers {
         Ok(Session {
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
             caller: Caller { id },
-            checked: AtomicU64::new(self.trust.load().generation),
+            checked: AtomicU64::new(generation),
             not_after_s: u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0),
         })
     }

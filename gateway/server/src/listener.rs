@@ -144,6 +144,8 @@ impl Listener {
                 connection.gateway.telemetry.connections.dec();
             });
         }
+        // Closed now, so that whoever connects during the drain is refused and does not wait.
+        drop((self.socket, self.clear));
         self.gateway.drain.begin();
         let drain_max = Duration::from_secs(self.settings.drain_s_max);
         let drained = timeout(drain_max, async {
@@ -202,13 +204,14 @@ impl Connection {
     async fn serve_tls(&self, stream: TcpStream, tls: TlsAcceptor) {
         let _ = stream.set_nodelay(true);
         let handshake_max = Duration::from_millis(self.settings.handshake_timeout_ms);
+        let generation = self.gateway.callers.generation();
         let stream = match timeout(handshake_max, tls.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return self.note_stranger(&error.to_string()),
             Err(_) => return self.note_stranger("the TLS handshake took too long"),
         };
         let shown = stream.get_ref().1.peer_certificates();
-        let peer = match self.gateway.callers.session(shown) {
+        let peer = match self.gateway.callers.session(shown, generation) {
             Ok(session) => Peer::Session(session),
             Err(unknown) => {
                 self.note_stranger(&unknown.to_string());
@@ -275,8 +278,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_millis(settings.head_timeout_ms))
             .max_buf_size(settings.head_bytes_max.max(HEAD_BYTES_MIN))
-            .max_headers(HEADERS_MAX)
-            .pipeline_flush(true);
+            .max_headers(HEADERS_MAX);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -246,7 +246,7 @@ pub fn log_row(
             StatusCode::INTERNAL_SERVER_ERROR,
             "gateway-panicked",
             "Gateway failed",
-            "the gateway failed on this query and has logged it as failed",
+            "the gateway failed on this query; if it was on record, it is closed as failed",
         ),
     }
 }

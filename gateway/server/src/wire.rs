@@ -110,7 +110,7 @@ fn malformed(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
     // A path is the caller's own keys; one that is not made of this interface's names is left out,
     // because a key in the wrong place can be an identifier.
     let path = error.path().to_string();
-    let pointer = format!("/{}", path.replace('.', "/").replace('[', "/").replace(']', ""));
+    let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
     let is_ours = pointer.split('/').skip(1).all(|part| {
         FIELDS.contains(&part) || (part.len() <= 2 && part.bytes().all(|b| b.is_ascii_digit()))
     });

@@ -70,14 +70,14 @@ impl Departments {
         Ok(())
     }
 
-    /// Most requests the civil registry had in work at the same moment.
+    /// Most requests a department had in work at the same moment.
     ///
     /// # Errors
     /// The control listener does not answer.
-    pub async fn civil_registry_in_flight_peak(&self) -> Result<u64, Failure> {
+    pub async fn in_flight_peak(&self, server: &str) -> Result<u64, Failure> {
         let said = self.control("GET /requests HTTP/1.1\r\nhost: a\r\n\r\n").await?;
         let counters: Value = serde_json::from_slice(&said)?;
-        let peak = counters["civil_registry"]["in_flight_peak"].as_u64();
+        let peak = counters[server.replace('-', "_")]["in_flight_peak"].as_u64();
         peak.ok_or_else(|| "the counters have another form".into())
     }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use jumpgate_querylog::{Keys, LogOptions, QueryLog};
-use serde_json::Value;
 
 use crate::Failure;
 use crate::client::Door;
@@ -28,8 +27,6 @@ pub struct Shape {
     pub deadline_ms: u64,
     /// Questions each department sees at once.
     pub concurrency_max: u16,
-    /// Failures one after the other that open a breaker.
-    pub failures_max: u16,
     /// Time for a request's head. hyper counts the rest between two requests as part of it.
     pub head_timeout_ms: u64,
 }
@@ -37,7 +34,7 @@ pub struct Shape {
 impl Shape {
     /// What a gateway in front of fast departments would have, with a slot for each connection.
     pub fn with_slots(concurrency_max: u16) -> Self {
-        Self { deadline_ms: 5_000, concurrency_max, failures_max: 5, head_timeout_ms: 10_000 }
+        Self { deadline_ms: 5_000, concurrency_max, head_timeout_ms: 10_000 }
     }
 }
 
@@ -69,9 +66,10 @@ impl Gateway {
     /// The admin listener does not answer.
     pub async fn connections(&self) -> Result<u64, Failure> {
         let mut client = Door::clear(self.admin).open().await?;
-        let reply = client.exchange(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await?;
-        let health: Value = serde_json::from_slice(reply.body)?;
-        health["connections"].as_u64().ok_or_else(|| "/healthz has another form".into())
+        let reply = client.exchange(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await?;
+        let metrics = std::str::from_utf8(reply.body)?;
+        let figure = metrics.lines().find_map(|line| line.strip_prefix("jumpgate_connections "));
+        Ok(figure.ok_or("/metrics has no jumpgate_connections")?.parse()?)
     }
 }
 
@@ -82,7 +80,7 @@ async fn address(process: &mut Process, prefix: &str) -> Result<SocketAddr, Fail
 }
 
 fn configuration(fixture: &Fixture, shape: Shape) -> String {
-    let Shape { deadline_ms, concurrency_max, failures_max, head_timeout_ms } = shape;
+    let Shape { deadline_ms, concurrency_max, head_timeout_ms } = shape;
     let idle_max = concurrency_max.min(CONNECTIONS_IDLE_MAX_MAX);
     let quote = |path: &Path| format!("{:?}", path.display().to_string());
     let catalogue = quote(&fixture.root.join("spec/catalogue"));
@@ -98,7 +96,6 @@ component = {component}
 deadline_ms = {deadline_ms}
 [departments.{id}.protection]
 concurrency_max = {concurrency_max}
-breaker = {{ failures_max = {failures_max}, rest_ms = 1000, rest_ms_max = 30000, probes_to_close = 2 }}
 [departments.{id}.endpoints.{endpoint}]
 base_url = "{base_url}"
 timeout_ms = {deadline_ms}

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Failure;
 use crate::client::{Client, ClientFault, Door};
 use crate::histogram::Histogram;
 use crate::process::Process;
-use crate::question::Question;
+use crate::question::{Question, REFUSED};
 
 /// Who asks what.
 pub struct Load {
@@ -21,6 +21,8 @@ pub struct Load {
     pub questions: Arc<[Question]>,
     /// How many connections.
     pub connections: usize,
+    /// How long a connection waits after [`REFUSED`] before it asks again.
+    pub refused_pause: Duration,
 }
 
 /// What a load saw within its window.
@@ -112,7 +114,8 @@ impl Load {
         let stride = self.questions.len() / clients.len().max(1);
         let mut running = JoinSet::new();
         for (number, client) in clients.into_iter().enumerate() {
-            running.spawn(ask(client, self.questions.clone(), number * stride, window));
+            let first = number * stride;
+            running.spawn(ask(client, self.questions.clone(), first, self.refused_pause, window));
         }
         let mut all = Seen { latency: Histogram::new(), wrong: 0, first_wrong: None };
         while let Some(ended) = running.join_next().await {
@@ -129,6 +132,7 @@ async fn ask(
     mut client: Client,
     questions: Arc<[Question]>,
     first: usize,
+    refused_pause: Duration,
     window: Window,
 ) -> Result<Seen, ClientFault> {
     let mut seen = Seen { latency: Histogram::new(), wrong: 0, first_wrong: None };
@@ -151,6 +155,9 @@ async fn ask(
         }
         if (window.from..window.until).contains(&answered) {
             seen.latency.record(answered - asked);
+        }
+        if reply.status == REFUSED && !refused_pause.is_zero() {
+            sleep(refused_pause).await;
         }
     }
     Ok(seen)

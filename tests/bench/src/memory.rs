@@ -37,7 +37,7 @@ async fn fill(fixture: &Fixture, sample: &Sample) -> Result<bool, Failure> {
     let idle_mib = gateway.process.resident_mib()?;
     fixture.departments.set_fault("civil-registry", SLOW).await?;
     let (_asked, wrong, peak_mib) = ask_all(&gateway, asking, sample.ages().into()).await?;
-    let in_flight = fixture.departments.civil_registry_in_flight_peak().await?;
+    let in_flight = fixture.departments.in_flight_peak("civil-registry").await?;
     let connections = gateway.connections().await?;
     println!("{:<58}{:>9}", "gateway, resident memory", "MiB");
     println!("{:<58}{started_mib:>9.0}", "started, no connection");

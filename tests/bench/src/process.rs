@@ -50,11 +50,6 @@ impl Process {
         Ok(Self { name, id, child, said: BufReader::new(stdout).lines(), complaints })
     }
 
-    /// Its id.
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
     /// The next line it prints.
     ///
     /// # Errors
@@ -177,7 +172,7 @@ mod tests {
             Process::start("cat", Path::new("/bin/sh"), &script, scratch.path()).unwrap();
         assert_eq!(process.line().await.unwrap(), "ready");
         assert!(process.cpu().is_ok() && process.resident_mib().unwrap() > 0.0);
-        let proc = PathBuf::from(format!("/proc/{}", process.id()));
+        let proc = PathBuf::from(format!("/proc/{}", process.id));
         assert!(proc.exists());
         drop(process);
         assert!(!proc.exists());

@@ -107,6 +107,7 @@ async fn measure_all(
                 door: fixture.door(running.addresses, is_tls),
                 questions: running.questions.clone(),
                 connections: arguments.connections.into(),
+                refused_pause: Duration::ZERO,
             };
             let time = Duration::from_secs(arguments.seconds);
             rounds.push(measure(load, &running.process, time).await?);

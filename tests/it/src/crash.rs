@@ -1,1 +1,120 @@
+//! The real binary under load, killed: what was said is on record, what was asked is closed.
 
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jumpgate_querylog::Kind;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::harness::questions::{WIDOW, age, insured};
+use crate::harness::{Client, Ground, Protocol, Setup, client, eventually, parts};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_has_on_record_whatever_it_said() {
+    build_binary().await;
+    let mut ground = Setup::new().ground().await;
+    let mut received = Vec::new();
+    for round in 1..=2 {
+        received.extend(load_and_kill(&ground).await);
+        let harness = ground.start().await.unwrap();
+        let report = harness.verify().unwrap();
+        assert_eq!(report.open_asks, [0; 0], "the start closes what was left open");
+        let records = harness.records();
+        for (index, leaf_hash) in &received {
+            let record = &records[usize::try_from(*index).unwrap()];
+            assert_eq!(record.index, *index);
+            assert_eq!(hex::encode(record.leaf_hash), *leaf_hash, "round {round}");
+            assert_eq!(record.entry.kind, Kind::Answer);
+        }
+        let starts = harness.records_of(Kind::Start).len();
+        assert_eq!(starts, 2 * round, "one of the killed process and one of this, each round");
+        // And it goes on as if nothing had happened.
+        let reply = harness.client("one-window").await.ask(&age(18, WIDOW)).await;
+        assert_eq!(reply.says(), "yes", "{}", reply.json);
+        (ground, _) = harness.stop().await;
+    }
+    assert!(received.len() >= 2 * ANSWERS_MIN);
+}
+
+/// Enough that each task has asked many times, and that the log is in the middle of something.
+const ANSWERS_MIN: usize = 300;
+const CALLERS: usize = 16;
+
+/// Starts the binary, asks until enough answers have come, and kills it: SIGKILL, no farewell.
+/// Returns index and leaf hash of every answer that a caller received.
+async fn load_and_kill(ground: &Ground) -> Vec<(u64, String)> {
+    let (mut process, address) = serve(ground).await;
+    let answers = Arc::new(AtomicUsize::new(0));
+    let mut asking = Vec::new();
+    for number in 0..CALLERS {
+        let client = connect(ground, address).await;
+        asking.push(tokio::spawn(ask_until_broken(client, number, answers.clone())));
+    }
+    let enough = async || (answers.load(Ordering::SeqCst) >= ANSWERS_MIN).then_some(());
+    eventually("enough answers under load", enough).await;
+    process.kill().await.unwrap();
+    let mut received = Vec::new();
+    for task in asking {
+        received.extend(task.await.unwrap());
+    }
+    received
+}
+
+async fn ask_until_broken(
+    mut client: Client,
+    number: usize,
+    answers: Arc<AtomicUsize>,
+) -> Vec<(u64, String)> {
+    let question = if number.is_multiple_of(2) { age(18, WIDOW) } else { insured(WIDOW) };
+    let json = [("content-type", "application/json")];
+    let mut received = Vec::new();
+    loop {
+        let body = question.to_string();
+        let sent = client.send(::http::Method::POST, "/v1/queries", &json, body).await;
+        let Ok(reply) = sent else { return received };
+        assert_eq!((reply.status, reply.says()), (200, "yes"), "{}", reply.json);
+        received.push((reply.index(), reply.leaf_hash().to_owned()));
+        answers.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn connect(ground: &Ground, address: SocketAddr) -> Client {
+    let anchor = ground.authority.certificate();
+    let shown = ground.identity("one-window");
+    let stream = client::tls(address, anchor, Some(&shown), Protocol::Http1).await.unwrap();
+    Client::over(stream, Protocol::Http1).await.unwrap()
+}
+
+/// The binary, once it says where callers connect.
+async fn serve(ground: &Ground) -> (Child, SocketAddr) {
+    let mut process = Command::new(parts::profile_folder().join("jumpgate"))
+        .arg("serve")
+        .arg(ground.config())
+        .env("RUST_LOG", "error")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().expect("the gateway did not start");
+    let (_, address) = first.split_once("https://").expect("its first line is where to connect");
+    let address = address.parse().unwrap();
+    // Its last line of the start; nothing it prints later may meet a closed pipe.
+    lines.next_line().await.unwrap().expect("its second line is where the metrics are");
+    (process, address)
+}
+
+/// Builds it beside this test, with the same features, so that it shares what is built.
+async fn build_binary() {
+    let profile = parts::profile_folder();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--bin", "jumpgate", "--target-dir"]);
+    cargo.arg(profile.parent().unwrap()).current_dir(parts::root());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().await.unwrap().success(), "cargo could not build jumpgate");
+}

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use client::{Broken, Client, Protocol, Reply};
-pub use setup::Setup;
+pub use setup::{Ground, Setup};
 
 /// Longer than anything takes on a busy machine; nothing waits for it but a failing test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -173,9 +173,7 @@ impl Harness {
 
     /// The certificate and key of a caller in the scratch folder.
     pub fn identity(&self, name: &str) -> Identity {
-        let read = |file: String| std::fs::read_to_string(self.folder().join(file)).unwrap();
-        let (certificate, key) = (read(format!("{name}.crt")), read(format!("{name}.key")));
-        Identity { certificate, key, serial: Vec::new() }
+        setup::read_identity(self.folder(), name)
     }
 
     /// The metrics page.
@@ -229,7 +227,12 @@ impl Harness {
     /// Drains, closes the log and checks it: intact, every ask closed exactly once, every sealed
     /// field fit, `stop` at its end.
     pub async fn finish(self) -> Report {
-        let Self { folder, departments, running, .. } = self;
+        self.stop().await.1
+    }
+
+    /// The same, and what is left for another gateway to start on.
+    pub async fn stop(self) -> (Ground, Report) {
+        let Self { folder, authority, departments, running, .. } = self;
         // What hangs at a department is answered now, so that the drain has an end.
         departments.civil_registry.faults().clear();
         departments.social_insurance.faults().clear();
@@ -237,7 +240,7 @@ impl Harness {
         let keys = Keys::open(&folder.path().join("keys")).unwrap();
         let report = verify(&folder.path().join("log"), Some(&keys)).unwrap();
         assert_intact(&report);
-        report
+        (Ground { folder, authority, departments }, report)
     }
 }
 

@@ -78,7 +78,8 @@ const ENDS: [(&str, Result<Finding, FaultCode>); 35] = [
     ("foreign-action", Ok(Finding::Yes)),
     ("foreign-root", Ok(Finding::Yes)),
     ("foreign-verdict", Ok(Finding::Absent)),
-    ("heap", Err(FaultCode::AdapterTrapped)),
+    // Filling the memory it allocates costs all its fuel before its arena is full.
+    ("heap", Err(FaultCode::AdapterFuel)),
     ("honest", Ok(Finding::Yes)),
     ("leak-position", Err(FaultCode::ReplyMalformed)),
     ("leak-request", Err(FaultCode::AdapterSteps)),
@@ -118,6 +119,18 @@ async fn each_attack_ends_in_its_fault() {
         let ran = run(&adapter, attack, RECORD);
         assert_eq!(ran.end.as_ref().map_err(|fault| fault.code).copied(), end, "{attack}");
     }
+}
+
+/// With fuel to spare the attack reaches the end of the allocator's arena, which traps and leaves
+/// the memory's own limit untouched.
+#[tokio::test]
+async fn an_arena_that_is_full_traps() {
+    let limits = Limits { fuel_base: 1_000_000_000, ..Limits::default() };
+    let runtime = Runtime::new(limits, 1).unwrap();
+    let adapter = Adapter::load(&runtime, None, hostile().await).unwrap();
+    let ran = run(&adapter, "heap", RECORD);
+    assert_eq!(ran.end.map_err(|fault| fault.code), Err(FaultCode::AdapterTrapped));
+    assert!(ran.usages[0].memory_bytes.0 < ran.usages[0].memory_bytes.1, "{:?}", ran.usages);
 }
 
 #[tokio::test]

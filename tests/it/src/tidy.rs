@@ -118,7 +118,7 @@ fn each_crate_takes_lints_and_versions_from_the_workspace() {
 #[test]
 fn words_stand_where_they_may() {
     let mut broken = Vec::new();
-    for (path, text) in sources() {
+    for Source { path, text, .. } in sources() {
         let tokens = tokens(&text, Part::Everything);
         for (word, places) in WORDS {
             if has(&tokens, word) && !places.iter().any(|place| path.starts_with(place)) {
@@ -133,16 +133,17 @@ fn words_stand_where_they_may() {
 fn each_rule_on_words_still_meets_its_word() {
     let sources = sources();
     for (word, _) in WORDS.iter().filter(|(word, _)| !word.starts_with("tokio")) {
-        let is_met = sources.iter().any(|(_, text)| has(&tokens(text, Part::Everything), word));
+        let is_met =
+            sources.iter().any(|source| has(&tokens(&source.text, Part::Everything), word));
         assert!(is_met, "nothing names {word} any more: the rule guards nothing");
     }
 }
 
 #[test]
 fn only_formats_derive_serialize() {
-    let derives = sources().into_iter().filter(|(_, text)| derives_serialize(text));
+    let derives = sources().into_iter().filter(|source| derives_serialize(&source.text));
     let broken: Vec<String> = derives
-        .map(|(path, _)| path)
+        .map(|source| source.path)
         .filter(|path| !SERIALIZED.iter().any(|place| path.starts_with(place)))
         .collect();
     assert_none(&broken, "files that derive Serialize");
@@ -151,7 +152,7 @@ fn only_formats_derive_serialize() {
 #[test]
 fn nothing_ends_roughly_outside_tests() {
     let mut broken = Vec::new();
-    for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
+    for Source { path, text, .. } in sources().into_iter().filter(|source| !source.is_test) {
         broken.extend(rules::rough_ends(&text).iter().map(|end| format!("{path}: {end}")));
     }
     // The attack is a panic.
@@ -162,8 +163,8 @@ fn nothing_ends_roughly_outside_tests() {
 #[test]
 fn no_test_sleeps() {
     let mut broken = Vec::new();
-    for (path, text) in sources() {
-        let part = if is_test(&path) { Part::Everything } else { Part::Tests };
+    for Source { path, text, is_test } in sources() {
+        let part = if is_test { Part::Everything } else { Part::Tests };
         // The one place that polls, with a deadline.
         if rules::sleeps(&text, part) && !path.starts_with("tests/it/src/harness") {
             broken.push(path);
@@ -175,7 +176,7 @@ fn no_test_sleeps() {
 #[test]
 fn functions_fit_a_screen() {
     let mut broken = Vec::new();
-    for (path, text) in sources() {
+    for Source { path, text, .. } in sources().into_iter().filter(|source| !is_table(source)) {
         let long = rules::long_functions(&text);
         broken.extend(long.iter().map(|function| format!("{path}:{function}")));
     }
@@ -185,8 +186,8 @@ fn functions_fit_a_screen() {
 #[test]
 fn files_are_neither_long_nor_wide() {
     let mut broken = Vec::new();
-    for (path, text) in sources() {
-        if rules::is_long_file(&text) && !path.ends_with("/tests.rs") {
+    for Source { path, text, is_test } in sources() {
+        if rules::is_long_file(&text) && !is_test {
             broken.push(format!("{path} has {} lines", text.lines().count()));
         }
         broken.extend(rules::wide_lines(&text).iter().map(|line| format!("{path}:{line}")));
@@ -196,10 +197,10 @@ fn files_are_neither_long_nor_wide() {
 
 #[test]
 fn each_module_says_what_it_owns() {
-    let silent = |text: &str| !text.trim_start().starts_with("//!");
-    let modules = sources().into_iter().filter(|(path, _)| !is_test(path) || path.contains("/it/"));
-    let broken: Vec<String> =
-        modules.filter(|(_, text)| silent(text)).map(|(path, _)| path).collect();
+    let silent = |source: &Source| !source.text.trim_start().starts_with("//!");
+    let is_unit = |source: &Source| source.is_test && !source.path.starts_with("tests/it/");
+    let modules = sources().into_iter().filter(|source| !is_unit(source));
+    let broken: Vec<String> = modules.filter(silent).map(|source| source.path).collect();
     assert_none(&broken, "modules without a first word");
 }
 
@@ -228,8 +229,15 @@ fn manifest(folder: &str) -> toml::Table {
     toml::from_str(&text).unwrap()
 }
 
-/// Every Rust file of the members, as its path from the root and its text.
-fn sources() -> Vec<(String, String)> {
+/// A Rust file: its path from the root, its text, and whether it holds nothing but tests.
+struct Source {
+    path: String,
+    text: String,
+    is_test: bool,
+}
+
+/// Every Rust file of the members.
+fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
     for member in members() {
         for folder in ["src", "tests", "benches", "examples"] {
@@ -237,10 +245,27 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     assert!(sources.len() > 100, "the tree was not found");
+    let modules: BTreeSet<String> = sources.iter().flat_map(files_of_test_modules).collect();
+    for source in &mut sources {
+        source.is_test = source.path.starts_with("tests/it/")
+            || source.path.contains("/tests/")
+            || modules.contains(&source.path);
+    }
     sources
 }
 
-fn collect(folder: &Path, into: &mut Vec<(String, String)>) {
+/// The files of the modules that a file declares for its tests alone.
+fn files_of_test_modules(source: &Source) -> Vec<String> {
+    let stem = source.path.strip_suffix(".rs").unwrap();
+    let folder = match stem.rsplit_once('/').unwrap() {
+        (above, "lib" | "main" | "it") => above,
+        _ => stem,
+    };
+    let names = rules::test_modules(&source.text);
+    names.iter().map(|name| format!("{folder}/{name}.rs")).collect()
+}
+
+fn collect(folder: &Path, into: &mut Vec<Source>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.unwrap().path();
@@ -248,14 +273,15 @@ fn collect(folder: &Path, into: &mut Vec<(String, String)>) {
             collect(&path, into);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let from_root = path.strip_prefix(root()).unwrap().display().to_string();
-            into.push((from_root, fs::read_to_string(path).unwrap()));
+            let text = fs::read_to_string(path).unwrap();
+            into.push(Source { path: from_root, text, is_test: false });
         }
     }
 }
 
-/// A file that holds nothing but tests.
-fn is_test(path: &str) -> bool {
-    path.starts_with("tests/it/") || path.ends_with("/tests.rs") || path.contains("/tests/")
+/// Unit tests are data: a table of a hundred mistakes is no function to hold in the head.
+fn is_table(source: &Source) -> bool {
+    source.is_test && source.path.ends_with("/tests.rs")
 }
 
 fn assert_none(broken: &[String], what: &str) {

@@ -1,20 +1,21 @@
 //! A one-window system: hyper's own client over rustls, and nothing of the gateway's code.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use jumpgate::development::Identity;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 /// A TLS connection to the gateway.
@@ -32,8 +33,12 @@ pub enum Protocol {
 /// A connection of one caller. It closes when the last handle on it is dropped.
 pub struct Client {
     sender: Sender,
-    driver: Arc<JoinHandle<()>>,
+    tasks: Tasks,
 }
+
+/// The tasks that drive a connection; HTTP/2 has several.
+#[derive(Clone, Default)]
+pub struct Tasks(Arc<Mutex<Vec<AbortHandle>>>);
 
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
@@ -54,25 +59,28 @@ impl Client {
     /// Speaks HTTP over a TLS connection.
     pub async fn over(stream: Tls, protocol: Protocol) -> Result<Self, Broken> {
         let io = TokioIo::new(stream);
-        let (sender, driver) = match protocol {
+        let tasks = Tasks::default();
+        // How a connection ends is what its requests tell.
+        let sender = match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(io).await?;
-                // How a connection ends is what its requests tell.
-                (Sender::Http1(sender), tokio::spawn(async { drop(connection.await) }))
+                tasks.execute(connection);
+                Sender::Http1(sender)
             }
             Protocol::Http2 => {
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-                (Sender::Http2(sender), tokio::spawn(async { drop(connection.await) }))
+                let (sender, connection) = http2::handshake(tasks.clone(), io).await?;
+                tasks.execute(connection);
+                Sender::Http2(sender)
             }
         };
-        Ok(Self { sender, driver: Arc::new(driver) })
+        Ok(Self { sender, tasks })
     }
 
     /// Another handle on the same HTTP/2 connection.
     pub fn stream(&self) -> Self {
         match &self.sender {
             Sender::Http2(sender) => {
-                Self { sender: Sender::Http2(sender.clone()), driver: self.driver.clone() }
+                Self { sender: Sender::Http2(sender.clone()), tasks: self.tasks.clone() }
             }
             Sender::Http1(_) => panic!("HTTP/1.1 has one request at a time"),
         }
@@ -143,9 +151,23 @@ impl Client {
         }
     }
 
-    /// Breaks the connection off, as a caller does that hangs up.
-    pub fn hang_up(self) {
-        self.driver.abort();
+    /// What breaks the connection off while it is in use, as a caller does that hangs up.
+    pub fn line(&self) -> Tasks {
+        self.tasks.clone()
+    }
+}
+
+impl Tasks {
+    /// Closes the socket, whatever was going on.
+    pub fn cut(self) {
+        self.0.lock().unwrap().iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(async { drop(future.await) });
+        self.0.lock().unwrap().push(task.abort_handle());
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use jumpgate::development::{Authority, LONG, Use, write_private};
+use jumpgate::development::{Authority, Identity, LONG, Use, write_private};
 use jumpgate::gateway::StartFault;
 use jumpgate_departments::{Departments, Options};
 use jumpgate_querylog::{Keys, LogOptions, QueryLog};
@@ -86,6 +86,11 @@ impl Ground {
         self.folder.path().join("jumpgate.toml")
     }
 
+    /// The certificate and key of a caller in the scratch folder.
+    pub fn identity(&self, name: &str) -> Identity {
+        read_identity(self.folder.path(), name)
+    }
+
     /// Starts the gateway in this process.
     pub async fn start(self) -> Result<Harness, StartFault> {
         let clock = Arc::new(AtomicI64::new(noon_ms(TODAY)));
@@ -93,6 +98,13 @@ impl Ground {
         let Self { folder, authority, departments } = self;
         Ok(Harness { folder, clock, authority, departments, running })
     }
+}
+
+/// Reads a certificate and its key.
+pub(super) fn read_identity(folder: &Path, name: &str) -> Identity {
+    let read = |file: String| fs::read_to_string(folder.join(file)).unwrap();
+    let (certificate, key) = (read(format!("{name}.crt")), read(format!("{name}.key")));
+    Identity { certificate, key, serial: Vec::new() }
 }
 
 /// The certificates of a gateway and three callers, of whom the last is nowhere configured.

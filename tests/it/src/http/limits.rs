@@ -64,14 +64,15 @@ async fn a_head_has_at_most_so_many_and_so_long_fields() {
     let names: Vec<String> = (0..200).map(|number| format!("x-{number}")).collect();
     let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
     let long = "x".repeat(20_000);
-    for headers in [many, vec![("x-long", long.as_str())]] {
-        let mut client = harness.connect(Some(&shown), Protocol::Http1).await.unwrap();
-        let reply = client.send(Method::GET, "/healthz", &headers, "").await;
-        assert!(reply.as_ref().is_ok_and(|reply| reply.status == 431), "{reply:?}");
+    let mut client = harness.connect(Some(&shown), Protocol::Http1).await.unwrap();
+    let reply = client.send(Method::GET, "/healthz", &many, "").await.unwrap();
+    assert_eq!(reply.status, 431);
+    // What the gateway did not read of a long head can cost the client the response.
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut client = harness.connect(Some(&shown), protocol).await.unwrap();
+        let reply = client.send(Method::GET, "/healthz", &[("x-long", &long)], "").await;
+        assert!(reply.as_ref().map_or(true, |reply| reply.status == 431), "{reply:?}");
     }
-    let mut client = harness.connect(Some(&shown), Protocol::Http2).await.unwrap();
-    let reply = client.send(Method::GET, "/healthz", &[("x-long", &long)], "").await;
-    assert!(!reply.is_ok_and(|reply| reply.status < 400), "a long field was taken over HTTP/2");
     assert_eq!(harness.client("one-window").await.get("/healthz").await.status, 200);
     harness.finish().await;
 }

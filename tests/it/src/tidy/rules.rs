@@ -139,6 +139,14 @@ pub fn has(tokens: &str, sequence: &str) -> bool {
     tokens.contains(&format!(" {sequence} "))
 }
 
+/// The modules that this file has in other files for its tests alone.
+pub fn test_modules(text: &str) -> Vec<String> {
+    let tests = tokens(text, Part::Tests);
+    let declared = tests.split(" mod ").skip(1);
+    let names = declared.filter_map(|rest| rest.split_once(" ;").map(|(name, _)| name));
+    names.filter(|name| !name.contains(' ')).map(str::to_owned).collect()
+}
+
 /// What must not stand outside tests.
 pub fn rough_ends(text: &str) -> Vec<&'static str> {
     let tokens = tokens(text, Part::Product);
@@ -225,8 +233,8 @@ mod tests {
 
     #[test]
     fn product_and_tests_are_told_apart() {
-        let text = "fn a() { one() }\n#[cfg(test)]\nmod tests { fn b() { two() } }\nfn c() { three() }\
-                    \n#[cfg(test)]\nuse four::x;\nfn d() { five() }";
+        let text = "fn a() { one() }\n#[cfg(test)]\nmod tests { fn b() { two() } }\n\
+                    fn c() { three() }\n#[cfg(test)]\nuse four::x;\nfn d() { five() }";
         let product = tokens(text, Part::Product);
         let tests = tokens(text, Part::Tests);
         for (word, is_product) in
@@ -235,6 +243,13 @@ mod tests {
             assert_eq!(has(&product, word), is_product, "{word}");
             assert_eq!(has(&tests, word), !is_product, "{word}");
         }
+    }
+
+    #[test]
+    fn modules_of_tests_are_found() {
+        let text = "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\npub(crate) mod c;\n\
+                    #[cfg(test)]\nmod d { fn e() {} }\nmod f;";
+        assert_eq!(test_modules(text), ["b", "c"]);
     }
 
     #[test]
