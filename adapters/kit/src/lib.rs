@@ -4,47 +4,11 @@
 //! Owns the guest side of `spec/adapter/1.0/adapter.wit`. It performs no IO, imports nothing, reads
 //! no clock and keeps nothing between two steps. It never panics on what a department sends.
 //!
-//! A whole adapter:
-//!
-//! ```
-//! use jumpgate_adapter::{Adapter, Finding, Manifest, Path, Query, Replies, Request, Step, Stop};
-//!
-//! struct Licences;
-//!
-//! #[derive(serde::Deserialize)]
-//! struct Licence {
-//!     state: String,
-//! }
-//!
-//! impl Adapter for Licences {
-//!     type State = ();
-//!
-//!     const MANIFEST: Manifest = Manifest {
-//!         name: "licences",
-//!         version: "1.0.0",
-//!         predicates: &["licences/valid@1"],
-//!         endpoints: &["office"],
-//!         steps_max: 2,
-//!     };
-//!
-//!     fn begin(query: &Query) -> Result<Step<()>, Stop> {
-//!         let path = Path::new("/licences/").value(query.subject_kind()).then("/").subject();
-//!         Ok(Step::fetch(Request::get("office", path), ()))
-//!     }
-//!
-//!     fn resume(_: &Query, (): (), replies: &Replies) -> Result<Step<()>, Stop> {
-//!         let reply = replies.only()?;
-//!         if reply.status() == 404 {
-//!             return Ok(Finding::Absent.into());
-//!         }
-//!         let licence: Licence = reply.ok()?.json()?;
-//!         Ok((licence.state == "valid").into())
-//!     }
-//! }
-//!
-//! jumpgate_adapter::export!(Licences);
-//! # fn main() {}
-//! ```
+//! `README.md` shows a whole adapter and how to record cases for it.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod adapter;
 #[cfg(any(target_arch = "wasm32", test))]

@@ -6,5 +6,5 @@
 mod build;
 mod case;
 
-pub use build::{BuildFault, Built, WASM_TARGET, build};
+pub use build::{BuildFault, Built, WASM_TARGET, build, cargo};
 pub use case::{Case, CaseFault, CaseReport, cases_of, run};

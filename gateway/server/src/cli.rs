@@ -18,8 +18,8 @@ pub(crate) use log::line as log_line;
 
 /// A gateway that answers yes, no or undetermined in front of departments' unmodified systems.
 ///
-/// Start with `jumpgate demo`: it sets everything up in a scratch folder, asks a dozen questions and
-/// shows what crossed the wall. For a real one: `jumpgate log init`, `jumpgate check`, then
+/// Start with `jumpgate demo`: it sets everything up in a scratch folder, asks a dozen questions
+/// and shows what crossed the wall. For a real one: `jumpgate log init`, `jumpgate check`, then
 /// `jumpgate serve`.
 #[derive(Debug, Parser)]
 #[command(name = "jumpgate", version, max_term_width = 100)]

@@ -173,7 +173,8 @@ pub struct ListenerSettings {
     pub dangerous_clear: Option<DangerousClearSettings>,
 }
 
-/// A listener that believes everybody. Refused outside the bench and demo profiles and off loopback.
+/// A listener that believes everybody. Refused outside the bench and demo profiles and off
+/// loopback.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DangerousClearSettings {

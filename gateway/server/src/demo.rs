@@ -1,7 +1,7 @@
 //! The demonstration: the whole product on one machine, with simulated departments.
 //!
-//! Everything it makes lies in one scratch folder that is removed at its end. What it prints is what
-//! happened: the questions go over mTLS through the same listener that production uses.
+//! Everything it makes lies in one scratch folder that is removed at its end. What it prints is
+//! what happened: the questions go over mTLS through the same listener that production uses.
 
 mod client;
 mod script;

@@ -1,7 +1,7 @@
 //! The memory behind `query_id`: a repeat with the same body gets the first outcome.
 //!
-//! Kept for 24 hours and for a bounded number of outcomes, bound to the caller and to a keyed digest
-//! of the question. Refusals and abandoned queries are not kept: they may be asked again.
+//! Kept for 24 hours and for a bounded number of outcomes, bound to the caller and to a keyed
+//! digest of the question. Refusals and abandoned queries are not kept: they may be asked again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};

@@ -69,7 +69,7 @@ impl Fixture {
         for plugin in ["civil-registry", "social-insurance"] {
             author::build(&root.join("plugins").join(plugin), &plugins)?;
         }
-        // Beside the programs and not in /tmp, which is often memory: a sync must cost what it does.
+        // Beside the programs, not in /tmp, which is often memory: a sync must cost what it does.
         let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(target)?;
         let (certificates, connector) = issue(scratch.path())?;
         let departments =
@@ -113,7 +113,7 @@ pub const CALLER_URI: &str = "urn:jumpgate:bench:one-window";
 /// dependencies anew.
 fn build_programs(root: &Path, target: &Path) -> Result<(), Failure> {
     let bins = ["--bin", "jumpgate", "--bin", "jumpgate-departments"];
-    let mut cargo = Command::new("cargo");
+    let mut cargo = jumpgate::author::cargo();
     cargo.current_dir(root).args(["build", "--release", "--quiet", "--target-dir"]).arg(target);
     let built = cargo.args(bins).status().map_err(|error| format!("cargo: {error}"))?;
     if built.success() { Ok(()) } else { Err("cargo could not build the programs".into()) }

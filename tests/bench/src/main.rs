@@ -1,4 +1,4 @@
-//! The benchmark: `cargo run --release -p jumpgate-bench`. README.md says what it measures and how
+//! The benchmark: `cargo run --release --bin jumpgate-bench`. README.md says what it measures and how
 //! to read it.
 //!
 //! Starts the gateway, nginx and the departments as processes of their own on loopback, loads them

@@ -1,4 +1,5 @@
-//! Memory of the gateway with 10,000 idle connections over mutual TLS and 1,000 questions in flight.
+//! Memory of the gateway with 10,000 idle connections over mutual TLS and, beside them, 1,000
+//! questions in flight.
 
 use std::process::Command;
 use std::sync::Arc;

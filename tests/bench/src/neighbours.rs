@@ -1,7 +1,7 @@
 //! What the civil registry's callers feel while social insurance hangs.
 //!
 //! Social insurance has a slot for each of its callers, so that all of their first questions hang
-//! for the whole deadline; then its breaker opens and they are refused, but for one probe at a time.
+//! for the whole deadline; then its breaker opens and they are refused, but for a probe at times.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -125,7 +125,7 @@ async fn a_certificate_that_expires_while_connected_asks_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_connection_is_closed_after_its_current_requests() {
-    let harness = Harness::with("[listener]\nconnection_age_s_max = 1").await;
+    let harness = Harness::with("[listener]\nconnection_age_s_max = 2").await;
     harness.civil().faults().set("hang".parse::<Fault>().unwrap()).unwrap();
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let mut busy = connected(&harness, &harness.identity("one-window"), protocol).await;

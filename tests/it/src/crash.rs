@@ -110,7 +110,7 @@ async fn serve(ground: &Ground) -> (Child, SocketAddr) {
 /// Builds it beside this test, with the same features, so that it shares what is built.
 async fn build_binary() {
     let profile = parts::profile_folder();
-    let mut cargo = Command::new("cargo");
+    let mut cargo = Command::from(jumpgate::author::cargo());
     cargo.args(["build", "--quiet", "--bin", "jumpgate", "--target-dir"]);
     cargo.arg(profile.parent().unwrap()).current_dir(parts::root());
     if profile.ends_with("release") {

@@ -1,6 +1,5 @@
 //! The whole gateway, in front of simulated departments, asked over real connections.
 
-#![allow(dead_code, reason = "the harness is for modules that come and go")]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 

@@ -68,7 +68,7 @@ pub fn build(plugin: &Path, target: &Path) -> Result<Built, BuildFault> {
     let manifest = plugin.join("Cargo.toml");
     let name = package_name(&manifest).ok_or_else(|| BuildFault::NoCrate(plugin.to_owned()))?;
     ensure_target()?;
-    let mut cargo = Command::new("cargo");
+    let mut cargo = cargo();
     cargo
         .args(["build", "--release", "--quiet", "--target", WASM_TARGET, "--package", &name])
         .arg("--manifest-path")
@@ -92,6 +92,29 @@ pub fn build(plugin: &Path, target: &Path) -> Result<Built, BuildFault> {
     replace(&path, &component).map_err(|error| BuildFault::Io(path.clone(), error))?;
     Ok(Built { path, bytes: component.len() })
 }
+
+/// cargo, as from a shell. A program that cargo itself has started carries its package's variables,
+/// and build scripts that look at them would make everything be built anew.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if OF_A_PACKAGE.iter().any(|prefix| text.starts_with(prefix)) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
+/// Beginnings of the variables that cargo sets for a program it starts.
+const OF_A_PACKAGE: [&str; 6] = [
+    "CARGO_BIN_",
+    "CARGO_CRATE_",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_TARGET_TMPDIR",
+];
 
 fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
     let mut encoder = ComponentEncoder::default().validate(true);

@@ -122,8 +122,8 @@ fn print_steps(report: &CaseReport) {
     println!("expected {}", report.expected);
     for (position, usage) in report.steps.iter().enumerate() {
         println!(
-            "step {}   fuel {}/{}   memory {}/{} bytes   requests {}/{} bytes   state {}/{} bytes   \
-             {:.0?}",
+            "step {}   fuel {}/{}   memory {}/{} bytes   requests {}/{} bytes   \
+             state {}/{} bytes   {:.0?}",
             position + 1,
             usage.fuel.0,
             usage.fuel.1,

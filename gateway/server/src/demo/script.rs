@@ -165,7 +165,11 @@ async fn side_by_side(stage: &Stage, asker: &Client) -> Result<(), Failure> {
         civil("parent-of-minor", json!({}), "E00000011", "benefit-claim"),
         insurance("insured", json!({"scheme": "medical"}), "E00000011"),
         insurance("receives-pension", json!({}), "E00000014"),
-        insurance("contribution-months-at-least", json!({"scheme": "pension", "months": 36}), "E00000013"),
+        insurance(
+            "contribution-months-at-least",
+            json!({"scheme": "pension", "months": 36}),
+            "E00000013",
+        ),
     ]});
     let begun = Instant::now();
     let said = asker.post("/v1/batches", &questions).await?;
@@ -253,8 +257,9 @@ async fn record(stage: &Stage, passport: &str) -> Result<RecordView, Failure> {
     let registry = Client::in_clear(stage.url("civil_registry"))?;
     let envelope = format!(
         "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
-         <QueryPerson xmlns=\"urn:civil-registry:person:2\"><Identifier type=\"passport\">{passport}\
-         </Identifier><View>full</View></QueryPerson></s:Body></s:Envelope>"
+         <QueryPerson xmlns=\"urn:civil-registry:person:2\">\
+         <Identifier type=\"passport\">{passport}</Identifier><View>full</View>\
+         </QueryPerson></s:Body></s:Envelope>"
     );
     let action = "\"urn:civil-registry:person:2/QueryPerson\"";
     let said = registry.soap("/PersonQuery", action, envelope).await?;

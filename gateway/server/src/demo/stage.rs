@@ -126,7 +126,7 @@ impl Stage {
 
 impl Departments {
     fn start(target: &Path) -> Result<Self, Failure> {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = author::cargo();
         cargo
             .args(["build", "--quiet", "--bin", "jumpgate-departments", "--target-dir"])
             .arg(target);

@@ -8,7 +8,7 @@ use crate::harness::{Client, Harness, eventually};
 use crate::http::assert_problem;
 
 const BREAKER: &str = "[departments.civil-registry.protection.breaker]\n\
-                       failures_max = 3\nrest_ms = 300\nrest_ms_max = 300\nprobes_to_close = 2";
+                       failures_max = 3\nrest_ms = 1000\nrest_ms_max = 1000\nprobes_to_close = 2";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_department_rests_is_probed_and_comes_back() {

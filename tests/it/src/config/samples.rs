@@ -5,7 +5,8 @@
 pub type Edit = (&'static str, &'static str);
 
 const CLEAR: &str = "{ bind = \"127.0.0.1:0\", caller = \"one-window\" }";
-const FINGERPRINT: &str = "\"9F:86:D0:81:88:4C:7D:65:9A:2F:EA:A0:C5:5A:D0:15:A3:BF:4F:1B:2B:0B:82:2C:D1:5D:6C:15:B0:F0:0A:08\"";
+const FINGERPRINT: &str = "\"9F:86:D0:81:88:4C:7D:65:9A:2F:EA:A0:C5:5A:D0:15:\
+    A3:BF:4F:1B:2B:0B:82:2C:D1:5D:6C:15:B0:F0:0A:08\"";
 
 pub const VALID: &[(&str, &[Edit])] = &[
     ("the usual one", &[]),
@@ -28,7 +29,10 @@ pub const VALID: &[(&str, &[Edit])] = &[
     ("a department switched off", &[("departments.social-insurance.switched_off", "true")]),
     ("asks only written", &[("log.ask", "\"written\"")]),
     ("the longest deadline", &[("departments.civil-registry.deadline_ms", "60000")]),
-    ("one department alone", &[("departments.social-insurance", "")]),
+    (
+        "one department alone",
+        &[("departments.social-insurance", ""), ("grants.0.predicates", "[\"civil-registry/*\"]")],
+    ),
 ];
 
 pub const INVALID: &[(&str, &[Edit])] = &[

@@ -42,7 +42,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_does_not_come_is_given_up() {
-    let timeouts = "[listener]\nhead_timeout_ms = 100\nhandshake_timeout_ms = 100";
+    let timeouts = "[listener]\nhead_timeout_ms = 1000\nhandshake_timeout_ms = 1000";
     let harness = Harness::with(timeouts).await;
     let said = write_and_read(&harness, b"GET /healthz HTTP/1.1\r\nHost: loc").await;
     assert!(!said.contains("HTTP/1.1 200"), "{said}");
