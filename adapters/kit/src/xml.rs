@@ -1,7 +1,7 @@
 //! XML documents as departments send them: a flat tree over the reply's own text.
 //!
-//! Owns what an author sees of a document; `builder` owns well-formedness and limits. Names and text
-//! are borrowed from the reply.
+//! Owns what an author sees of a document; `builder` owns well-formedness and limits. Names and
+//! text are borrowed from the reply.
 
 use std::borrow::Cow;
 

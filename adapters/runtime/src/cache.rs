@@ -1,7 +1,7 @@
 //! Compiled artefacts on disk, so that a restart does not compile again.
 //!
-//! *Trusted: each file carries a keyed MAC, because loading one runs it as native code. May be lost:
-//! it is compiled again. Written by this process only.*
+//! *Trusted: each file carries a keyed MAC, because loading one runs it as native code. May be
+//! lost: it is compiled again. Written by this process only.*
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

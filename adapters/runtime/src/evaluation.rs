@@ -12,7 +12,8 @@ use crate::contract;
 use crate::engine::{Meter, Runtime};
 use crate::load::Adapter;
 
-/// What the adapter is told of a question: never who asks, and the subject only where policy allows.
+/// What the adapter is told of a question: never who asks, and the subject only where the
+/// configuration allows.
 pub type Given = contract::Query;
 
 /// What a step asks for or found.
@@ -231,8 +232,7 @@ fn blamed_function(backtrace: &WasmBacktrace) -> Option<String> {
     const MACHINERY: [&str; 8] =
         ["core::", "std::", "alloc::", "__rust", "rust_", "_<", "<alloc", "<core"];
     let mut names = backtrace.frames().iter().filter_map(|frame| {
-        let symbol = frame.symbols().iter().find_map(|symbol| symbol.name());
-        symbol.or(frame.func_name()).map(str::to_owned)
+        frame.func_name().map(|name| format!("{:#}", rustc_demangle::demangle(name)))
     });
     let first = names.next()?;
     let is_machinery = |name: &str| MACHINERY.iter().any(|prefix| name.starts_with(prefix));

@@ -11,17 +11,17 @@ pub mod config;
 pub mod demo;
 pub mod development;
 
-pub mod admitted;
-pub mod answer;
+pub mod listener;
 pub mod caller;
+pub mod wire;
+pub mod answer;
+pub mod admitted;
 pub mod department;
 pub mod endpoint;
-pub mod listener;
 pub mod record;
 pub mod replay;
 pub mod resource;
 pub mod respond;
-pub mod wire;
 
 pub mod admin;
 pub mod drain;

@@ -380,18 +380,15 @@ impl Exchange {
 
     /// What is read costs quota like a question: it reads files and is long.
     async fn read(&self, caller: &Caller, path: &str) -> respond::Reply {
-        let quota = match self.gateway.admission.check_caller(caller.id()) {
-            Ok(allowance) => allowance.reading,
-            Err(refused) => {
-                return self.refuse(Some(caller), refused.refusal, refused.reading.as_ref());
-            }
-        };
+        if let Err(refused) = self.gateway.admission.check_caller(caller.id()) {
+            return self.refuse(Some(caller), refused.refusal, refused.reading.as_ref());
+        }
         let Some(index) = path.strip_prefix(RECEIPTS) else {
             return resource::catalogue(&self.gateway.catalogue);
         };
         match resource::receipt(&self.gateway, caller, index).await {
             Ok(reply) => reply,
-            Err(refusal) => respond::refusal(&refusal, Some(&quota)),
+            Err(refusal) => respond::refusal(&refusal, None),
         }
     }
 

@@ -79,18 +79,17 @@ async fn address(process: &mut Process, prefix: &str) -> Result<SocketAddr, Fail
     Ok(rest.trim().parse()?)
 }
 
-fn configuration(fixture: &Fixture, shape: Shape) -> String {
-    let Shape { deadline_ms, concurrency_max, head_timeout_ms } = shape;
+fn quote(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
+}
+
+fn department(fixture: &Fixture, shape: &Shape, words: [&str; 4]) -> String {
+    let [id, endpoint, base_url, allow] = words;
+    let (deadline_ms, concurrency_max) = (shape.deadline_ms, shape.concurrency_max);
     let idle_max = concurrency_max.min(CONNECTIONS_IDLE_MAX_MAX);
-    let quote = |path: &Path| format!("{:?}", path.display().to_string());
-    let catalogue = quote(&fixture.root.join("spec/catalogue"));
-    let certificate = quote(&fixture.certificates.server);
-    let key = quote(&fixture.certificates.server_key);
-    let trust = quote(&fixture.certificates.authority);
-    let department = |id: &str, endpoint: &str, base_url: &str, allow: &str| {
-        let component = quote(&fixture.component(id));
-        format!(
-            r#"
+    let component = quote(&fixture.component(id));
+    format!(
+        r#"
 [departments.{id}]
 component = {component}
 deadline_ms = {deadline_ms}
@@ -101,12 +100,20 @@ base_url = "{base_url}"
 timeout_ms = {deadline_ms}
 connections_idle_max = {idle_max}
 {allow}"#
-        )
-    };
+    )
+}
+
+fn configuration(fixture: &Fixture, shape: Shape) -> String {
+    let head_timeout_ms = shape.head_timeout_ms;
+    let catalogue = quote(&fixture.root.join("spec/catalogue"));
+    let certificate = quote(&fixture.certificates.server);
+    let key = quote(&fixture.certificates.server_key);
+    let trust = quote(&fixture.certificates.authority);
     let departments = &fixture.departments;
-    let civil = department("civil-registry", "registry", &departments.civil_registry, CIVIL_ALLOW);
+    let (registry, insurance) = (&departments.civil_registry, &departments.social_insurance);
+    let civil = department(fixture, &shape, ["civil-registry", "registry", registry, CIVIL_ALLOW]);
     let social =
-        department("social-insurance", "insurance", &departments.social_insurance, SOCIAL_ALLOW);
+        department(fixture, &shape, ["social-insurance", "insurance", insurance, SOCIAL_ALLOW]);
     format!(
         r#"profile = "bench"
 civil_time_zone = "Asia/Shanghai"

@@ -1,5 +1,5 @@
-//! The benchmark: `cargo run --release --bin jumpgate-bench`. README.md says what it measures and how
-//! to read it.
+//! The benchmark: `cargo run --release --bin jumpgate-bench`. README.md says what it measures and
+//! how to read it.
 //!
 //! Starts the gateway, nginx and the departments as processes of their own on loopback, loads them
 //! and prints what it saw. Asserts nothing but that every answer was right.

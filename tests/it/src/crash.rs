@@ -116,5 +116,6 @@ async fn build_binary() {
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
-    assert!(cargo.status().await.unwrap().success(), "cargo could not build jumpgate");
+    let status = cargo.status().await.unwrap();
+    assert!(status.success(), "cargo could not build jumpgate: {status}");
 }

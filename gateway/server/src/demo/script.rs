@@ -66,6 +66,10 @@ async fn answers(stage: &Stage, asker: &Client) -> Result<(), Failure> {
         println!("  record   {}", record(stage, passport).await?.summary());
         crossed(&asker.post("/v1/queries", &question).await?);
     }
+    contributions(asker).await
+}
+
+async fn contributions(asker: &Client) -> Result<(), Failure> {
     let questions = [
         (
             "Ten years of pension contributions? (three pages of records)",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use jumpgate::development::{Authority, Identity, LONG, Use, write_private};
+use jumpgate::development::{Authority, Identity, LONG, Use};
 use jumpgate::gateway::StartFault;
 use jumpgate_departments::{Departments, Options};
 use jumpgate_querylog::{Keys, LogOptions, QueryLog};
@@ -17,7 +17,6 @@ use super::{Harness, TODAY, noon_ms, parts, run};
 /// The usual gateway and departments, with what a test lays over them.
 pub struct Setup {
     overlays: Vec<String>,
-    files: Vec<(String, Vec<u8>)>,
     options: Options,
 }
 
@@ -31,18 +30,12 @@ pub struct Ground {
 impl Setup {
     /// Nothing changed.
     pub fn new() -> Self {
-        Self { overlays: Vec::new(), files: Vec::new(), options: Options::new(7, TODAY) }
+        Self { overlays: Vec::new(), options: Options::new(7, TODAY) }
     }
 
     /// TOML that is laid over the configuration table by table; a list replaces a list.
     pub fn with(mut self, overlay: &str) -> Self {
         self.overlays.push(overlay.to_owned());
-        self
-    }
-
-    /// A file of mode 0600 in the scratch folder, where the configuration can name it.
-    pub fn file(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        self.files.push((name.to_owned(), bytes.into()));
         self
     }
 
@@ -62,9 +55,6 @@ impl Setup {
         let list = authority.revocation_list(1, &[]).unwrap();
         fs::write(folder.path().join("revoked.crl"), list).unwrap();
         init_log(folder.path());
-        for (name, bytes) in &self.files {
-            write_private(&folder.path().join(name), bytes).unwrap();
-        }
         let mut config = usual(plugins, &departments);
         for overlay in &self.overlays {
             lay_over(&mut config, overlay.parse().unwrap());
