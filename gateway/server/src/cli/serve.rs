@@ -1,5 +1,6 @@
 //! `jumpgate serve`.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ pub(super) fn serve(config: &Path) -> Result<ExitCode, Failure> {
         let gateway = Gateway::open(config, Arc::new(jiff::Timestamp::now)).await?;
         let admin = Admin::bind(gateway.clone()).await?;
         let listener = Listener::bind(gateway.clone()).await?;
-        println!("jumpgate: callers connect to https://{}", listener.address()?);
+        announce(&format!("jumpgate: callers connect to https://{}", listener.address()?));
         if let Some(clear) = listener.clear_address() {
-            println!("jumpgate: DANGEROUS: everybody is believed at http://{clear}");
+            announce(&format!("jumpgate: DANGEROUS: everybody is believed at http://{clear}"));
         }
-        println!("jumpgate: metrics and health at http://{}", admin.address()?);
+        announce(&format!("jumpgate: metrics and health at http://{}", admin.address()?));
         let (stopper, stop) = watch::channel(false);
         // Health and metrics outlast the drain, so that it can be watched.
         let (admin_stopper, admin_stop) = watch::channel(false);
@@ -47,4 +48,9 @@ pub(super) fn serve(config: &Path) -> Result<ExitCode, Failure> {
         eprintln!("jumpgate: stopped; every admitted query is on record");
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Says where the gateway listens. Nobody may be reading, which is no reason to stop.
+fn announce(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -95,7 +95,7 @@ impl<'a> Schemas<'a> {
                 true
             }
             "oneOf" => list().filter(|part| fits(part)).count() == 1,
-            "anyOf" => list().any(|part| fits(part)),
+            "anyOf" => list().any(&fits),
             "not" => !fits(rule),
             "if" => {
                 if fits(rule) {
