@@ -21,7 +21,8 @@ pub struct Load {
     pub questions: Arc<[Question]>,
     /// How many connections.
     pub connections: usize,
-    /// How long a connection waits after [`REFUSED`] before it asks again.
+    /// How long a connection waits after [`REFUSED`] before it asks again: this and, so that they
+    /// do not all come back at the same moment, up to half as long again.
     pub refused_pause: Duration,
 }
 
@@ -137,6 +138,8 @@ async fn ask(
 ) -> Result<Seen, ClientFault> {
     let mut seen = Seen { latency: Histogram::new(), wrong: 0, first_wrong: None };
     let mut request = Vec::new();
+    let spread = first as f64 / questions.len().max(1) as f64 / 2.0;
+    let refused_pause = refused_pause.mul_f64(1.0 + spread);
     for question in questions.iter().cycle().skip(first) {
         question.write(&mut request);
         let asked = Instant::now();
