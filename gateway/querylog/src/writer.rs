@@ -1,7 +1,9 @@
 //! The one thread that writes.
 //!
 //! Takes what queued while the last sync ran, writes it as one batch, syncs once, wakes the
-//! waiters. It makes no cryptography. The first failed write or sync ends it for good: what the
+//! waiters. Syncs keep a distance, so that a busy log spends its processor on entries and not on
+//! syncs that carry two of them; an entry that comes after a quiet moment is synced at once. It
+//! makes no cryptography. The first failed write or sync ends it for good: what the
 //! disk holds is then unknown, and only a new start that reads it again can know.
 
 use std::collections::VecDeque;
@@ -10,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::compose::Composed;
 use crate::disk::{DiskFault, DiskFile};
@@ -28,6 +30,8 @@ pub(crate) struct Writer {
     /// The batch that is being written.
     batch: Vec<Submission>,
     last_flush: Instant,
+    /// When the last batch was begun.
+    last_commit: Option<Instant>,
     /// Held while the log may be written.
     _lock: DiskFile,
 }
@@ -40,7 +44,8 @@ impl Writer {
     ) -> Result<JoinHandle<()>, io::Error> {
         let (waiting, batch) = (VecDeque::new(), Vec::new());
         let last_flush = Instant::now();
-        let mut writer = Self { shared, store, waiting, batch, last_flush, _lock: lock };
+        let mut writer =
+            Self { shared, store, waiting, batch, last_flush, last_commit: None, _lock: lock };
         let thread = std::thread::Builder::new().name("querylog-writer".to_owned());
         thread.spawn(move || {
             // A panic here must not leave tasks waiting for a thread that is gone.
@@ -58,7 +63,10 @@ impl Writer {
         let window = self.shared.options.coalesce_window;
         loop {
             let wait = window.saturating_sub(self.last_flush.elapsed());
-            let open = self.shared.queue.take(&mut self.waiting, wait);
+            let mut open = self.shared.queue.take(&mut self.waiting, wait);
+            if open && !self.waiting.is_empty() {
+                open = self.gather();
+            }
             if !open || self.last_flush.elapsed() >= window {
                 self.flush_coalesced();
             }
@@ -69,6 +77,17 @@ impl Writer {
                 return Ok(());
             }
         }
+    }
+
+    /// Keeps the distance to the last sync and takes what queued meanwhile. Nobody has to wake the
+    /// writer for it. False when nothing will follow.
+    fn gather(&mut self) -> bool {
+        let distance = self.shared.options.sync_distance;
+        let since = self.last_commit.map_or(distance, |began| began.elapsed());
+        if since < distance {
+            std::thread::sleep(distance - since);
+        }
+        self.shared.queue.take(&mut self.waiting, Duration::ZERO)
     }
 
     /// Puts the counted refusals before everything that waits, so that `stop` stays last.
@@ -89,6 +108,7 @@ impl Writer {
         let count = self.shared.options.batch_of(sizes);
         self.batch.extend(self.waiting.drain(..count));
         let began = Instant::now();
+        self.last_commit = Some(began);
         // After the batch was taken, because every row it depends on was pending before that.
         let rows = locked(&self.shared.handles).take_pending();
         self.store.write_rows(&rows)?;
