@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use jumpgate_catalogue::{FaultCode, Finding, Reason};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, Trap, WasmBacktrace};
 use zeroize::Zeroizing;
 
-use crate::bindings::{JumpgateAdapter, JumpgateAdapterPre};
 use crate::contract;
 use crate::engine::{Meter, Runtime};
-use crate::load::Adapter;
+use crate::load::{Adapter, Functions};
 
 /// What the adapter is told of a question: never who asks, and the subject only where the
 /// configuration allows.
@@ -35,7 +35,7 @@ pub struct Usage {
     pub requests_bytes: (usize, usize),
     /// Bytes of the state and their limit.
     pub state_bytes: (usize, usize),
-    /// Wall time, instance included.
+    /// Wall time; making the instance and wiping it are included.
     pub elapsed: Duration,
 }
 
@@ -104,17 +104,18 @@ impl Evaluation {
         self.steps += 1;
         let fuel_max = limits.fuel_max(reply_bytes(replies));
         let mut store = store(&inner.runtime, fuel_max)?;
-        let instance = instantiate(&inner.pre, &mut store)?;
-        let guest = instance.jumpgate_adapter_adapter();
+        let functions = &inner.functions;
         let called = if self.steps == 1 {
-            guest.call_begin(&mut store, &self.given)
+            call(&mut store, functions, &functions.begin, (&self.given,))
         } else {
-            guest.call_resume(&mut store, &self.given, &self.state, replies)
+            call(&mut store, functions, &functions.resume, (&self.given, &self.state[..], replies))
         };
-        let called = called.map_err(|error| trapped(&store, &error));
+        let fuel = fuel_max - store.get_fuel().unwrap_or(0);
+        let memory_bytes = store.data().memory_bytes;
+        drop(store);
         let mut usage = Usage {
-            fuel: (fuel_max - store.get_fuel().unwrap_or(0), fuel_max),
-            memory_bytes: (store.data().memory_bytes, limits.memory_bytes_max),
+            fuel: (fuel, fuel_max),
+            memory_bytes: (memory_bytes, limits.memory_bytes_max),
             requests_bytes: (0, limits.requests_bytes_max),
             state_bytes: (0, limits.state_bytes_max),
             elapsed: started.elapsed(),
@@ -177,14 +178,10 @@ impl AdapterFault {
 /// Runs `describe` in an instance of its own.
 pub(crate) fn describe(
     runtime: &Runtime,
-    pre: &JumpgateAdapterPre<Meter>,
+    functions: &Functions,
 ) -> Result<contract::Manifest, AdapterFault> {
     let mut store = store(runtime, runtime.limits().fuel_base)?;
-    let instance = instantiate(pre, &mut store)?;
-    instance
-        .jumpgate_adapter_adapter()
-        .call_describe(&mut store)
-        .map_err(|error| trapped(&store, &error))
+    call(&mut store, functions, &functions.describe, ())
 }
 
 fn store(runtime: &Runtime, fuel_max: u64) -> Result<Store<Meter>, AdapterFault> {
@@ -201,12 +198,25 @@ fn store(runtime: &Runtime, fuel_max: u64) -> Result<Store<Meter>, AdapterFault>
     Ok(store)
 }
 
-fn instantiate(
-    pre: &JumpgateAdapterPre<Meter>,
+/// Makes the store's instance and calls one of its functions. Only this one is looked up and its
+/// types compared; the generated bindings would do it for all three.
+fn call<Given, Returned>(
     store: &mut Store<Meter>,
-) -> Result<JumpgateAdapter, AdapterFault> {
-    match pre.instantiate(&mut *store) {
-        Ok(instance) => Ok(instance),
+    functions: &Functions,
+    function: &ComponentExportIndex,
+    given: Given,
+) -> Result<Returned, AdapterFault>
+where
+    Given: ComponentNamedList + Lower,
+    Returned: Send + Sync + 'static,
+    (Returned,): ComponentNamedList + Lift,
+{
+    let called = functions.pre.instantiate(&mut *store).and_then(|instance| {
+        let function = instance.get_typed_func::<Given, (Returned,)>(&mut *store, function)?;
+        function.call(&mut *store, given)
+    });
+    match called {
+        Ok((returned,)) => Ok(returned),
         // The pool has a slot for each step that can run at once; without one the fault is ours.
         Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
             Err(AdapterFault::of(FaultCode::GatewayInternal))

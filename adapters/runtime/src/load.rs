@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use jumpgate_catalogue::{Digest, InvalidId, PredicateId};
-use wasmtime::component::{Component, types::ComponentItem};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::bindings::JumpgateAdapterPre;
 use crate::cache::Cache;
@@ -21,9 +22,17 @@ pub struct Adapter {
 
 pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
-    pub(crate) pre: JumpgateAdapterPre<Meter>,
+    pub(crate) functions: Functions,
     pub(crate) manifest: Manifest,
     digest: Digest,
+}
+
+/// A component's functions, found once.
+pub(crate) struct Functions {
+    pub(crate) pre: InstancePre<Meter>,
+    pub(crate) describe: ComponentExportIndex,
+    pub(crate) begin: ComponentExportIndex,
+    pub(crate) resume: ComponentExportIndex,
 }
 
 /// What an adapter says of itself, checked.
@@ -101,6 +110,17 @@ fn more(others: usize) -> String {
 const COMPONENT_BYTES_MAX: usize = 32 << 20;
 const INTERFACE: &str = "jumpgate:adapter/adapter@1.0.0";
 
+impl Functions {
+    fn find(pre: InstancePre<Meter>) -> Result<Self, LoadFault> {
+        let component = pre.component();
+        let missing = || LoadFault::Types(wasmtime::Error::msg("an exported function is missing"));
+        let interface = component.get_export_index(None, INTERFACE).ok_or_else(missing)?;
+        let find = |name| component.get_export_index(Some(&interface), name).ok_or_else(missing);
+        let (describe, begin, resume) = (find("describe")?, find("begin")?, find("resume")?);
+        Ok(Self { pre, describe, begin, resume })
+    }
+}
+
 impl Adapter {
     /// Compiles (or takes from the cache) and checks a component, and runs it once on trial.
     ///
@@ -115,11 +135,13 @@ impl Adapter {
         check_imports(runtime, &component)?;
         check_exports(runtime, &component)?;
         let pre = runtime.inner.linker.instantiate_pre(&component).map_err(LoadFault::Types)?;
-        let pre = JumpgateAdapterPre::new(pre).map_err(LoadFault::Types)?;
-        let described = evaluation::describe(runtime, &pre).map_err(LoadFault::Trial)?;
+        // The contract's types are checked here, all of them, before anything is run.
+        let pre = JumpgateAdapterPre::new(pre).map_err(LoadFault::Types)?.instance_pre().clone();
+        let functions = Functions::find(pre)?;
+        let described = evaluation::describe(runtime, &functions).map_err(LoadFault::Trial)?;
         let manifest = Manifest::check(described, runtime.limits().steps_max)?;
         let runtime = runtime.clone();
-        Ok(Self { inner: Arc::new(Inner { runtime, pre, manifest, digest }) })
+        Ok(Self { inner: Arc::new(Inner { runtime, functions, manifest, digest }) })
     }
 
     /// What the adapter says of itself.

@@ -1,6 +1,12 @@
 //! The path of one query.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
 
 use crate::admitted::{Admitted, Refused};
 use crate::caller::Caller;
@@ -42,20 +48,57 @@ pub async fn answer(
     Ok(logged)
 }
 
-/// Runs [`answer`] apart from the connection: a caller who hangs up cannot cut a query off between
-/// the department and the query log.
+/// Runs [`answer`] to its end even where nobody waits for it any more: a caller who hangs up cannot
+/// cut a query off between the department and the query log.
 ///
 /// # Errors
 /// As `answer`; a panic inside it has its own closing entry and is reported as unavailable here.
-pub async fn answer_detached(
+pub async fn answer_to_the_end(
     gateway: Arc<Gateway>,
     caller: Caller,
     asked: Asked,
 ) -> Result<Logged, LogUnavailable> {
     let running = gateway.drain.enter();
-    let task = tokio::spawn(async move {
+    let answering = async move {
         let _running = running;
         answer(&gateway, caller, asked).await
-    });
-    task.await.unwrap_or(Err(LogUnavailable::Panicked))
+    };
+    // What a panic leaves behind is dropped; everything shared is behind locks that outlive one.
+    let answered = ToTheEnd::new(AssertUnwindSafe(answering).catch_unwind()).await;
+    answered.unwrap_or(Err(LogUnavailable::Panicked))
+}
+
+/// A future that runs where it is awaited, and goes on as a task of its own if it is dropped before
+/// its end. A task from the start would cost two wake-ups a query for the few that are cut off.
+struct ToTheEnd<F: Future<Output: Send> + Send + 'static> {
+    rest: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> ToTheEnd<F> {
+    fn new(whole: F) -> Self {
+        Self { rest: Some(Box::pin(whole)) }
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // As every future may, this one panics if it is polled after its end.
+        let rest = self.rest.as_mut().expect("polled after its end");
+        let polled = rest.as_mut().poll(context);
+        if polled.is_ready() {
+            self.rest = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and recovery closes the question.
+        if let (Some(rest), Ok(runtime)) = (self.rest.take(), Handle::try_current()) {
+            runtime.spawn(rest);
+        }
+    }
 }

@@ -31,7 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{ServiceBuilder, ServiceExt};
 
-use crate::answer::answer_detached;
+use crate::answer::answer_to_the_end;
 use crate::caller::{Caller, NotACaller, Session, TrustFault, server_identity};
 use crate::config::ListenerSettings;
 use crate::gateway::Gateway;
@@ -399,7 +399,7 @@ impl Exchange {
         };
         match wire::question(&body) {
             Ok(asked) => {
-                let logged = answer_detached(self.gateway.clone(), caller, asked).await;
+                let logged = answer_to_the_end(self.gateway.clone(), caller, asked).await;
                 respond::query(logged, Some(&quota))
             }
             Err(refusal) => self.refuse(Some(&caller), refusal, Some(&quota)),
@@ -429,7 +429,7 @@ impl Exchange {
         for question in questions {
             let (gateway, caller) = (self.gateway.clone(), caller.clone());
             running.push(match question {
-                Ok(asked) => Ok(tokio::spawn(answer_detached(gateway, caller, asked))),
+                Ok(asked) => Ok(tokio::spawn(answer_to_the_end(gateway, caller, asked))),
                 Err(refusal) => Err(self.gateway.record.count(Some(&caller), refusal)),
             });
         }

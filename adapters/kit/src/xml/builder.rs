@@ -29,6 +29,9 @@ const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
 pub(super) struct Builder<'t> {
     text: &'t str,
+    /// No text of the reply needs a second look: it has no control character that is no white
+    /// space, no carriage return and no `]`.
+    is_plain: bool,
     /// Where the event begins that is being read.
     start: usize,
     document: Document<'t>,
@@ -53,7 +56,8 @@ impl<'t> Builder<'t> {
         let nodes = Vec::with_capacity((text.len() / ELEMENT_BYTES_MIN + 1).min(ELEMENTS_MAX));
         let document = Document { reply, nodes, namespaces: vec![String::new(), XML.into()] };
         let bindings = vec![Binding { prefix: "xml", namespace: 1, node: 0 }];
-        Self { text, start: 0, document, open: Vec::with_capacity(DEPTH_MAX), bindings }
+        let open = Vec::with_capacity(DEPTH_MAX);
+        Self { text, is_plain: is_plain(text), start: 0, document, open, bindings }
     }
 
     pub(super) fn build(mut self) -> Result<Document<'t>, Failure> {
@@ -64,7 +68,11 @@ impl<'t> Builder<'t> {
         }
         let mut reader = Reader::from_str(self.text);
         reader.config_mut().check_comments = true;
+        // White space before text or markup is taken here: between the elements of a record it
+        // would be every other event.
+        reader.config_mut().trim_text_start = true;
         loop {
+            self.white_space()?;
             let Ok(event) = reader.read_event() else { return Err(self.malformed()) };
             match event {
                 Event::Start(tag) => self.open_element(&tag)?,
@@ -163,25 +171,39 @@ impl<'t> Builder<'t> {
         }
     }
 
+    /// The white space that the reader is about to skip. At the edges of an element's text it does
+    /// not count; within, it does.
+    fn white_space(&mut self) -> Result<(), Failure> {
+        let rest = &self.text[self.start..];
+        let end = rest.bytes().position(|byte| !is_white_space(byte)).unwrap_or(rest.len());
+        self.start += end;
+        let is_within = self
+            .open
+            .last()
+            .is_some_and(|&node| end > 0 && !self.document.nodes[node as usize].text.is_empty());
+        if is_within {
+            return self.add_text(BytesText::from_escaped(&rest[..end]).xml10_content());
+        }
+        Ok(())
+    }
+
     fn characters(&mut self, text: BytesText<'t>) -> Result<(), Failure> {
-        let classes = classes(&text);
-        let is_blank = classes & INK == 0;
-        if classes & SPECIAL == 0 {
-            return self.add_text(text.into_inner(), is_blank);
+        if self.is_plain {
+            return self.add_text(text.into_inner());
         }
         let forbidden = [text.find("]]>"), text.bytes().position(is_control)];
         if let Some(at) = forbidden.into_iter().flatten().min() {
             self.start += at;
             return Err(self.malformed());
         }
-        self.add_text(text.xml10_content(), is_blank)
+        self.add_text(text.xml10_content())
     }
 
     fn cdata(&mut self, data: Cow<'t, str>) -> Result<(), Failure> {
         if data.bytes().any(is_control) {
             return Err(self.malformed());
         }
-        self.add_text(data, false)
+        self.add_text(data)
     }
 
     fn reference(&mut self, reference: &BytesRef<'t>) -> Result<(), Failure> {
@@ -193,19 +215,17 @@ impl<'t> Builder<'t> {
                 Cow::Borrowed(known.ok_or_else(|| self.malformed())?)
             }
         };
-        self.add_text(text, false)
+        self.add_text(text)
     }
 
-    /// Adds to the text of the innermost element. Outside the root only white space may stand.
-    fn add_text(&mut self, more: Cow<'t, str>, is_blank: bool) -> Result<(), Failure> {
-        let Some(&node) = self.open.last() else {
-            return if is_blank { Ok(()) } else { Err(self.malformed()) };
-        };
+    /// Adds to the text of the innermost element. Outside the root there is none.
+    fn add_text(&mut self, more: Cow<'t, str>) -> Result<(), Failure> {
+        let Some(&node) = self.open.last() else { return Err(self.malformed()) };
         let text = &mut self.document.nodes[node as usize].text;
-        if !text.is_empty() {
-            text.to_mut().push_str(&more);
-        } else if !is_blank {
+        if text.is_empty() {
             *text = more;
+        } else {
+            text.to_mut().push_str(&more);
         }
         Ok(())
     }
@@ -287,20 +307,32 @@ fn is_control(byte: u8) -> bool {
     byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')
 }
 
-/// The classes of all bytes of a text together. It has no branch, since it reads most of a reply:
-/// looking for one byte after the other takes three times the fuel.
+fn is_white_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// Reads the whole reply, so it has no branch and no table: compilers make vector code of it.
+fn is_plain(text: &str) -> bool {
+    let special = |byte: u8| {
+        let is_low = byte < b' ';
+        let is_break = byte == b'\t' || byte == b'\n';
+        (is_low & !is_break) | (byte == b']')
+    };
+    !text.bytes().fold(false, |found, byte| found | special(byte))
+}
+
+/// The classes of all bytes of a text together. It has no branch: looking for one byte after the
+/// other takes three times the fuel.
 fn classes(text: &str) -> u8 {
     text.bytes().fold(0, |classes, byte| classes | CLASSES[usize::from(byte)])
 }
 
 /// Is in no name, or is the colon.
 const NO_NAME: u8 = 1;
-/// Asks for a second look where it stands in a text or a value.
+/// Asks for a second look where it stands in a value.
 const SPECIAL: u8 = 2;
 /// White space that becomes a space where it stands in a value.
 const BREAK: u8 = 4;
-/// Is not white space.
-const INK: u8 = 8;
 
 /// The classes of each byte. Beyond ASCII every character is one of a name: which of them Unicode
 /// calls letters is nothing that a reader's answer could depend on.
@@ -309,12 +341,10 @@ const CLASSES: [u8; 256] = {
     let mut byte = 0;
     while byte < 256 {
         classes[byte] = match byte as u8 {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | 0x80.. => INK,
-            b' ' => NO_NAME,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | 0x80.. => 0,
             b'\t' | b'\n' => NO_NAME | BREAK,
-            b'\r' => NO_NAME | SPECIAL,
-            0..b' ' | b'<' | b'&' | b']' => NO_NAME | SPECIAL | INK,
-            _ => NO_NAME | INK,
+            0..b' ' | b'<' | b'&' => NO_NAME | SPECIAL,
+            _ => NO_NAME,
         };
         byte += 1;
     }

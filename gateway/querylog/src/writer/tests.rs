@@ -1,6 +1,7 @@
 //! The path of a query: what is on record, when, and what happens when it cannot be.
 
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use jumpgate_catalogue::{CallerId, Fault, FaultCode, Reason, RefusalCode, Verdict};
 use tokio::task::{JoinHandle, JoinSet};
@@ -144,6 +145,20 @@ async fn many_tasks_share_syncs_and_every_question_is_closed_once() {
     assert_eq!(report.kinds[&Kind::Ask], TASKS * EACH);
     assert_eq!(report.kinds[&Kind::Answer], TASKS * EACH);
     assert!(report.segments > 3, "the test is to cross segments: {}", report.segments);
+}
+
+#[tokio::test]
+async fn syncs_keep_their_distance() {
+    const ACTS: u32 = 5;
+    let mut log = TestLog::made();
+    log.options.sync_distance = Duration::from_millis(20);
+    let (querylog, _) = log.open();
+    let began = Instant::now();
+    for _ in 0..ACTS {
+        querylog.act(Act::Config, &Details::new()).await.unwrap();
+    }
+    assert!(began.elapsed() >= log.options.sync_distance * (ACTS - 1), "{:?}", began.elapsed());
+    assert_eq!(querylog.metrics().batches, u64::from(ACTS));
 }
 
 #[tokio::test]

@@ -47,9 +47,10 @@ pub mod wit_component_error {
     pub struct Fault(pub String);
 }
 
-/// How a plugin is compiled: small state, one unit, no unwinding machinery. Given on the command
-/// line so that a plugin outside this workspace builds alike.
-const PROFILE: [&str; 6] = [
+/// How a plugin is compiled: small state, one unit, no unwinding machinery, vector instructions for
+/// whoever searches a reply. Given on the command line so that a plugin outside this workspace
+/// builds alike.
+const PROFILE: [&str; 7] = [
     "profile.release.panic=\"abort\"",
     "profile.release.lto=\"fat\"",
     "profile.release.codegen-units=1",
@@ -57,6 +58,7 @@ const PROFILE: [&str; 6] = [
     "profile.release.debug=false",
     // Function names stay: a trap is reported by the name of its function.
     "profile.release.strip=\"debuginfo\"",
+    "target.wasm32-unknown-unknown.rustflags=[\"-Ctarget-feature=+simd128\"]",
 ];
 
 /// Builds the crate in `plugin` and writes `<target>/<name>.component.wasm`. cargo's own progress

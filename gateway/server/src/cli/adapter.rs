@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Subcommand, value_parser};
 use jumpgate_runtime::{Adapter, Limits, Runtime};
 
 use super::Failure;
@@ -28,11 +29,15 @@ pub(super) enum AdapterAct {
     ///
     /// Prints the finding, and for each step the fuel, the memory and the time it used beside their
     /// limits. Where the adapter gave up, names the line and column of the recorded reply.
+    /// Repeated, prints the median of the time in the sandbox, for whoever makes an adapter faster.
     Run {
         /// The component.
         component: PathBuf,
         /// The case's folder, with its case.toml.
         case: PathBuf,
+        /// How many times to run it.
+        #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1_000_000))]
+        repeat: u32,
     },
     /// Build a plugin and run it on all its recorded cases.
     ///
@@ -56,14 +61,25 @@ pub(super) fn run(act: AdapterAct) -> Result<ExitCode, Failure> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        AdapterAct::Run { component, case } => {
-            let adapter = load(&component)?;
-            let report = run_case(&adapter, &Case::read(&case)?)?;
+        AdapterAct::Run { component, case, repeat } => {
+            let (adapter, case) = (load(&component)?, Case::read(&case)?);
+            let report = run_case(&adapter, &case)?;
             print_steps(&report);
+            if repeat > 1 {
+                let median = median_elapsed(&adapter, &case, repeat)?;
+                println!("median   {median:.1?} of {repeat} runs, one after the other");
+            }
             Ok(code(report.passed()))
         }
         AdapterAct::Test { plugin, target } => test(&plugin, &target),
     }
+}
+
+fn median_elapsed(adapter: &Adapter, case: &Case, repeat: u32) -> Result<Duration, Failure> {
+    let times = (0..repeat).map(|_| Ok(run_case(adapter, case)?.elapsed()));
+    let mut times: Vec<Duration> = times.collect::<Result<_, Failure>>()?;
+    let middle = times.len() / 2;
+    Ok(*times.select_nth_unstable(middle).1)
 }
 
 fn load(component: &Path) -> Result<Adapter, Failure> {
