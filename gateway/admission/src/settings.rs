@@ -150,7 +150,7 @@ impl AdmissionSettings {
         for (id, department) in &self.departments {
             let key = format!("departments.{id}");
             mistakes.known(&key, "department", id, &departments);
-            department.check(&key, &mut mistakes);
+            department.check(&format!("{key}.protection"), &mut mistakes);
         }
         mistakes.within("in_flight_max", self.in_flight_max.into(), 1..=IN_FLIGHT_MAX_MAX);
         mistakes.none()?;

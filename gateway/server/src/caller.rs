@@ -81,6 +81,15 @@ pub enum TrustFault {
     Unusable(PathBuf, String),
 }
 
+impl TrustFault {
+    /// The file at fault.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable(path, _) | Self::Empty(path, _) | Self::Unusable(path, _) => path,
+        }
+    }
+}
+
 impl Caller {
     /// Its id.
     pub fn id(&self) -> &CallerId {

@@ -5,12 +5,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jumpgate_departments::Fault;
 use jumpgate_querylog::Kind;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::harness::questions::{WIDOW, age, insured};
-use crate::harness::{Client, Ground, Protocol, Setup, client, eventually, parts};
+use crate::harness::{Client, Ground, PATIENCE, Protocol, Setup, client, eventually, parts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_has_on_record_whatever_it_said() {
@@ -37,6 +39,36 @@ async fn a_killed_gateway_has_on_record_whatever_it_said() {
         (ground, _) = harness.stop().await;
     }
     assert!(received.len() >= 2 * ANSWERS_MIN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_does_not_wait_for_a_department_that_hangs() {
+    build_binary().await;
+    let ground = Setup::new().with("[listener]\ndrain_s_max = 1").ground().await;
+    ground.departments.civil_registry.faults().set("hang".parse::<Fault>().unwrap()).unwrap();
+    let (mut process, address) = serve(&ground).await;
+    let mut client = connect(&ground, address).await;
+    let asking = tokio::spawn(async move {
+        let json = [("content-type", "application/json")];
+        let body = age(18, WIDOW).to_string();
+        client.send(::http::Method::POST, "/v1/queries", &json, body).await.is_err()
+    });
+    let hangs = async || {
+        let requests = ground.departments.civil_registry.requests();
+        (requests.in_flight == 1).then_some(())
+    };
+    eventually("the question is at the department", hangs).await;
+    let id = process.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    let ended = timeout(PATIENCE, process.wait()).await.expect("it does not end").unwrap();
+    assert!(!ended.success(), "a question was cut off: {ended}");
+    assert!(asking.await.unwrap(), "no answer was given");
+    // Nothing is left open, and the next start does not find a log that was closed in order.
+    let harness = ground.start().await.unwrap();
+    assert_eq!(harness.records_of(Kind::Failed).len(), 1);
+    assert_eq!(harness.records_of(Kind::Abandoned).len(), 0);
+    assert_eq!(harness.records_of(Kind::Stop).len(), 0);
+    harness.finish().await;
 }
 
 /// Enough that each task has asked many times, and that the log is in the middle of something.

@@ -83,15 +83,20 @@ fn all_mistakes_come_at_once_in_the_order_of_the_keys() {
         "quotas.callers.school.departments.land.burst: 1000001 is out of range; write 1 to 1000000",
         "quotas.callers.stranger: no caller is named \"stranger\"; write one of court-registry, \
          one-window, pension-office, school",
-        "departments.civil-registry.concurrency_max: 0 is out of range; write 1 to 1024",
-        "departments.civil-registry.waiting_max: 4097 is out of range; write 0 to 4096",
-        "departments.civil-registry.wait_ms_max: 10001 is out of range; write 0 to 10000",
-        "departments.civil-registry.breaker.failures_max: 0 is out of range; write 1 to 1000",
-        "departments.civil-registry.breaker.rest_ms: 2000 is out of range; write 1 to 1000",
-        "departments.civil-registry.breaker.probes_to_close: 21 is out of range; write 1 to 20",
+        "departments.civil-registry.protection.concurrency_max: 0 is out of range; write 1 to 1024",
+        "departments.civil-registry.protection.waiting_max: 4097 is out of range; write 0 to 4096",
+        "departments.civil-registry.protection.wait_ms_max: \
+         10001 is out of range; write 0 to 10000",
+        "departments.civil-registry.protection.breaker.failures_max: \
+         0 is out of range; write 1 to 1000",
+        "departments.civil-registry.protection.breaker.rest_ms: \
+         2000 is out of range; write 1 to 1000",
+        "departments.civil-registry.protection.breaker.probes_to_close: \
+         21 is out of range; write 1 to 20",
         "departments.harbour: no department is named \"harbour\"; write one of civil-registry, \
          social-insurance",
-        "departments.social-insurance.concurrency_max: 1025 is out of range; write 1 to 1024",
+        "departments.social-insurance.protection.concurrency_max: \
+         1025 is out of range; write 1 to 1024",
         "departments.social-insurance.breaker.failures_max: 1001 is out of range; write 1 to 1000",
         "departments.social-insurance.breaker.rest_ms: 0 is out of range; write 1 to 600001",
         "departments.social-insurance.breaker.rest_ms_max: 600001 is out of range; write 1 to \

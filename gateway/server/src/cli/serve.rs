@@ -44,6 +44,15 @@ pub(super) fn serve(config: &Path) -> Result<ExitCode, Failure> {
         serving.await?;
         admin_stopper.send_replace(true);
         admin.await?;
+        let running = gateway.drain.running();
+        if running > 0 {
+            // The log's own end waits for every open question, and drain_s_max is over.
+            return Err(format!(
+                "{running} queries outlived drain_s_max; they are recorded as failed, and the log \
+                 has no stop entry"
+            )
+            .into());
+        }
         gateway.record.log().clone().close().await?;
         eprintln!("jumpgate: stopped; every admitted query is on record");
         Ok(ExitCode::SUCCESS)

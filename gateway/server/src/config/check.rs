@@ -23,7 +23,9 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     check_departments(&settings, catalogue.as_ref(), &mut mistakes);
     check_grants(&settings, &mut mistakes);
     let plan = catalogue.as_ref().and_then(|catalogue| {
-        let ids: Vec<CallerId> = callers.iter().map(|caller| caller.id.clone()).collect();
+        // A caller whose table has another mistake is a caller all the same.
+        let ids = settings.callers.iter().filter_map(|caller| caller.id.parse().ok());
+        let ids: Vec<CallerId> = ids.collect();
         mistakes.take_all("admission", admission(&settings).check(catalogue, &ids))
     });
     match (catalogue, plan, civil_time_zone) {
@@ -79,7 +81,9 @@ fn check_listener(settings: &Settings, mistakes: &mut Mistakes) {
     }
     check_private(&listener.key_file, "listener.key_file", mistakes);
     if let Err(fault) = files.read() {
-        mistakes.add("listener.client_trust_file", fault.to_string());
+        let is_list = listener.crl_files.iter().any(|file| file == fault.path());
+        let key = if is_list { "listener.crl_files" } else { "listener.client_trust_file" };
+        mistakes.add(key, fault.to_string());
     }
     if listener.connections_max == 0 || listener.requests_max == 0 {
         mistakes.add("listener.connections_max", "connections_max and requests_max must be 1+");

@@ -3,7 +3,8 @@
 use jumpgate_departments::Fault;
 
 use super::raw::{
-    ENHANCE_YOUR_CALM, GOAWAY, REFUSED_STREAM, RST_STREAM, Raw, SETTINGS, question_head, reset,
+    DATA, ENHANCE_YOUR_CALM, GOAWAY, REFUSED_STREAM, RST_STREAM, Raw, SETTINGS, question_head,
+    reset,
 };
 use crate::harness::questions::{WIDOW, age};
 use crate::harness::{Harness, Protocol, eventually};
@@ -82,3 +83,23 @@ async fn a_flood_of_resets_ends_its_connection_and_nobody_elses() {
 /// Far more than the gateway stands; a flood that is not ended here would never be.
 const STREAMS_MAX: u32 = 10_000;
 const BURST: u32 = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_comes_during_the_drain_is_told_to_come_back() {
+    let harness = Harness::start().await;
+    let shown = harness.identity("one-window");
+    let mut raw = Raw::open(harness.tls(Some(&shown), Protocol::Http2).await.unwrap()).await;
+    raw.read_until(|frame| frame.kind == SETTINGS).await.unwrap();
+    harness.begin_stop();
+    // The first farewell still allows streams that are on their way (RFC 9113, section 6.8).
+    raw.read_until(|frame| frame.kind == GOAWAY).await.unwrap();
+    let draining = async || harness.gateway().drain.is_draining().then_some(());
+    eventually("the gateway drains", draining).await;
+    assert!(raw.write(&question_head(1)).await.is_continue());
+    let said = raw.read_until(|frame| frame.kind == DATA).await.unwrap();
+    let said = String::from_utf8(said.payload).unwrap();
+    assert!(said.contains("\"code\":\"draining\""), "{said}");
+    assert!(said.contains("\"retry_after_s\":1"), "{said}");
+    drop(raw);
+    harness.finish().await;
+}

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{JSON, assert_problem};
 use crate::harness::questions::{WIDOW, age, but};
-use crate::harness::{Harness, PATIENCE, Protocol, eventually};
+use crate::harness::{Harness, PATIENCE, Protocol, client, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_has_at_most_body_bytes_max() {
@@ -108,4 +108,26 @@ async fn write_and_read(harness: &Harness, bytes: &[u8]) -> String {
     let read = timeout(PATIENCE, stream.read_to_end(&mut said)).await;
     assert!(read.is_ok(), "the gateway keeps the connection open");
     String::from_utf8(said).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_connections_max_a_connection_waits_for_a_place() {
+    let harness = Harness::with("[listener]\nconnections_max = 2").await;
+    let mut one = harness.client("one-window").await;
+    let mut other = harness.client("other-window").await;
+    let (address, anchor) = (harness.address(), harness.authority.certificate().to_owned());
+    let shown = harness.identity("one-window");
+    let third = tokio::spawn(async move {
+        client::tls(address, &anchor, Some(&shown), Protocol::Http1).await.is_ok()
+    });
+    for _ in 0..50 {
+        assert_eq!(one.get("/healthz").await.status, 200);
+        assert_eq!(other.get("/healthz").await.status, 200);
+    }
+    assert!(!third.is_finished(), "a third connection was let in");
+    assert!(harness.metrics().await.contains("jumpgate_connections 2\n"));
+    drop(other);
+    assert!(third.await.unwrap(), "the place that came free was not given away");
+    drop(one);
+    harness.finish().await;
 }
