@@ -15,7 +15,8 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("adapters/runtime", &["jumpgate-catalogue"]),
     ("gateway/admission", &["jumpgate-catalogue"]),
     ("gateway/catalogue", &[]),
-    ("gateway/querylog", &["jumpgate-catalogue"]),
+    ("gateway/querylog", &["jumpgate-catalogue", "jumpgate-tlog"]),
+    ("gateway/tlog", &[]),
     (
         "gateway/server",
         &["jumpgate-admission", "jumpgate-catalogue", "jumpgate-querylog", "jumpgate-runtime"],
