@@ -25,6 +25,8 @@ pub struct DiskFault {
 pub(crate) struct Disk {
     #[cfg(test)]
     pub faults: std::sync::Arc<crate::testing::Faults>,
+    #[cfg(test)]
+    pub tree_faults: std::sync::Arc<crate::testing::Faults>,
 }
 
 /// An open file that knows its name.
@@ -36,6 +38,18 @@ pub(crate) struct DiskFile {
 }
 
 impl Disk {
+    /// The file system as the tree uses it, whose faults in tests are its own.
+    pub fn of_tree(&self) -> Self {
+        #[cfg(test)]
+        let disk = {
+            let faults = std::sync::Arc::clone(&self.tree_faults);
+            Self { tree_faults: std::sync::Arc::clone(&faults), faults }
+        };
+        #[cfg(not(test))]
+        let disk = self.clone();
+        disk
+    }
+
     /// Makes a folder for the owner alone; fine if it is there.
     pub fn create_dir(&self, path: &Path) -> Result<(), DiskFault> {
         match DirBuilder::new().recursive(true).mode(0o700).create(path) {
@@ -121,6 +135,29 @@ impl Disk {
             }
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Removes a folder and what is in it; fine if it is not there.
+    pub fn remove_dir(&self, path: &Path) -> Result<(), DiskFault> {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(fault("remove the folder", path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes a file under another name and renames it, so that nobody reads half of it. With
+    /// `durable`, its bytes are synced before the rename; its name is the caller's to sync.
+    pub fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> Result<(), DiskFault> {
+        let draft = path.with_extension("tmp");
+        self.remove(&draft)?;
+        let file = self.create_new(&draft)?;
+        file.write_at(bytes, 0)?;
+        if durable {
+            file.sync_all()?;
+        }
+        self.rename(&draft, path)
     }
 
     /// Makes a folder's names durable.

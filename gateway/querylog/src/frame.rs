@@ -210,6 +210,20 @@ impl Walk {
         }
     }
 
+    /// The batch of a frame that is read alone.
+    pub fn frame(bytes: &[u8], log_id: u64, next_index: u64) -> Result<Batch, &'static str> {
+        let walk = Self {
+            log_id,
+            first_index: next_index,
+            offset: 0,
+            next_index,
+            durable_elsewhere: 0,
+            last_frame: None,
+            handle_rows: 0,
+        };
+        walk.parse(bytes)
+    }
+
     /// The next whole batch; none at the end of the segment's durable part. What follows the end is
     /// zeros or a torn tail. It is damage if an entry at or after the broken place is known to have
     /// been durable: a later batch, of which only the header need be whole, or the next segment

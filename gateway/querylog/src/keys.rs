@@ -8,11 +8,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use jumpgate_tlog::{InvalidKey, SignerKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-/// The four root keys of a log. See `spec/keys.md` for who needs which, and what is lost with it.
+/// The five root keys of a log. See `spec/keys.md` for who needs which, and what is lost with it.
 pub struct Keys {
     /// Seals fields and handle rows.
     pub(crate) seal: Zeroizing<[u8; 32]>,
@@ -22,6 +23,8 @@ pub struct Keys {
     pub(crate) pseudonym: Zeroizing<[u8; 32]>,
     /// Binds a `query_id` to a request's body.
     pub(crate) idempotency: Zeroizing<[u8; 32]>,
+    /// Seed of the key that signs checkpoints.
+    pub(crate) log: Zeroizing<[u8; 32]>,
 }
 
 /// Key files cannot be made or read. Never contains a key.
@@ -94,34 +97,40 @@ impl Keys {
             }
         }
         let random = SystemRandom::new();
-        let mut drawn = [const { [0; 32] }; 4].map(Zeroizing::new);
+        let mut drawn = [const { [0; 32] }; PURPOSES.len()].map(Zeroizing::new);
         for (purpose, key) in PURPOSES.into_iter().zip(&mut drawn) {
             random.fill(&mut key[..]).map_err(|_| KeyFault::NoRandomness)?;
             write_key(&path_of(dir, purpose), purpose, key)?;
         }
         let folder = File::open(dir).and_then(|folder| folder.sync_all());
         folder.map_err(io_fault("sync", dir))?;
-        let [seal, lookup, pseudonym, idempotency] = drawn;
-        Ok(Self { seal, lookup, pseudonym, idempotency })
+        let [seal, lookup, pseudonym, idempotency, log] = drawn;
+        Ok(Self { seal, lookup, pseudonym, idempotency, log })
     }
 
     /// Reads the keys in `dir`. Refuses a folder wider than 0700 and files wider than 0600.
     pub fn open(dir: &Path) -> Result<Self, KeyFault> {
         check_mode(dir, DIR_MODE)?;
         let read = |purpose| read_key(&path_of(dir, purpose), purpose);
-        let [seal, lookup, pseudonym, idempotency] = PURPOSES;
+        let [seal, lookup, pseudonym, idempotency, log] = PURPOSES;
         Ok(Self {
             seal: read(seal)?,
             lookup: read(lookup)?,
             pseudonym: read(pseudonym)?,
             idempotency: read(idempotency)?,
+            log: read(log)?,
         })
+    }
+
+    /// What signs the checkpoints of the log of this name. Names are checked where a log is made.
+    pub(crate) fn signer(&self, origin: &str) -> Result<SignerKey, InvalidKey> {
+        SignerKey::from_seed(origin, &self.log)
     }
 
     /// Purpose and check value of every key: the first 8 bytes of
     /// HMAC-SHA256(key, "jumpgate/key-check/v1"), which tell keys apart and nothing else.
-    pub(crate) fn check_values(&self) -> [(&'static str, [u8; 8]); 4] {
-        let keys = [&self.seal, &self.lookup, &self.pseudonym, &self.idempotency];
+    pub(crate) fn check_values(&self) -> [(&'static str, [u8; 8]); PURPOSES.len()] {
+        let keys = [&self.seal, &self.lookup, &self.pseudonym, &self.idempotency, &self.log];
         let mut index = 0;
         PURPOSES.map(|purpose| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &keys[index][..]);
@@ -190,7 +199,8 @@ fn hex_of(key: &[u8; 32]) -> Zeroizing<String> {
 }
 
 fn header(purpose: &str) -> String {
-    format!("jumpgate-key/v1 {purpose} hmac-sha256")
+    let algorithm = if purpose == LOG { "ed25519" } else { "hmac-sha256" };
+    format!("jumpgate-key/v1 {purpose} {algorithm}")
 }
 
 fn path_of(dir: &Path, purpose: &str) -> PathBuf {
@@ -204,7 +214,8 @@ fn io_fault(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> KeyFault 
     }
 }
 
-const PURPOSES: [&str; 4] = ["seal", "lookup", "pseudonym", "idempotency"];
+const PURPOSES: [&str; 5] = ["seal", "lookup", "pseudonym", "idempotency", LOG];
+const LOG: &str = "log";
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Longer than any key file, so that a wrong file is not read whole.

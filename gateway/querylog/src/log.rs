@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use jiff::civil::Date;
@@ -13,18 +13,20 @@ use jumpgate_catalogue::{CallerId, Digest, Fault, PredicateId, QueryId, RefusalC
 use tokio::sync::oneshot;
 
 use crate::compose::Composed;
-use crate::disk::{Disk, DiskFault};
+use crate::disk::{Disk, DiskFault, DiskFile};
 use crate::entry::Details;
 use crate::find::{LeafFault, LeafInfo};
 use crate::keys::Keys;
 use crate::kind::Act;
 use crate::options::{LogOptions, NowMs, OptionsFault};
 use crate::origin::{Origin, OriginFault};
+use crate::publisher;
 use crate::queue::{Slot, Submission, Waiter, locked};
 use crate::recover;
 use crate::segments;
 use crate::shared::{Health, LogUnavailable, Metrics, Shared};
 use crate::ticket::{AskHeader, AskTicket, Closing, Recorded, RefusedHeader};
+use crate::tree::{Tree, TreeFault};
 use crate::writer::Writer;
 
 /// A log open for writing. Cheap to clone; the last clone's drop ends the writer thread without a
@@ -32,7 +34,7 @@ use crate::writer::Writer;
 #[derive(Clone)]
 pub struct QueryLog {
     shared: Arc<Shared>,
-    _writer: Arc<WriterThread>,
+    _threads: Arc<Threads>,
 }
 
 /// What opening found and did.
@@ -167,6 +169,9 @@ pub enum OpenFault {
         /// What is wrong there.
         why: String,
     },
+    /// The tree cannot be continued.
+    #[error(transparent)]
+    Tree(#[from] TreeFault),
     /// The table holds more subjects than it may.
     #[error("the handle table holds {handles} subjects; raise handles_max = {max}")]
     HandlesFull {
@@ -216,6 +221,8 @@ impl QueryLog {
         }
         segments::create_first(disk, dir, origin.log_id, options.segment_bytes)?;
         crate::handles::create(disk, dir, origin.log_id)?;
+        let signer = keys.signer(&origin.name).map_err(|_| InitFault::Origin)?;
+        Tree::create(disk, dir, &signer)?;
         disk.create_new(&dir.join(LOCK_FILE))?.sync_all()?;
         // The origin comes last: a folder that holds one is a whole log.
         origin.write(disk, dir)?;
@@ -252,19 +259,21 @@ impl QueryLog {
             return Err(OpenFault::Locked { path: lock_path });
         };
         origin.check_keys(keys, dir)?;
-        let recovery =
-            recover::Recovery { disk, dir, keys, options, now_ms, log_id: origin.log_id };
-        let (shared, store, opened) = recovery.run(&start)?;
+        let recovery = recover::Recovery { disk, dir, keys, options, now_ms, origin };
+        let (shared, store, tree, opened) = recovery.run(&start)?;
         let shared = Arc::new(shared);
-        let thread = Writer::spawn(Arc::clone(&shared), store, lock).map_err(OpenFault::Thread)?;
-        let writer = WriterThread { shared: Arc::clone(&shared), thread: Mutex::new(Some(thread)) };
+        let mut threads = Threads { shared: Arc::clone(&shared), running: Vec::new(), _lock: lock };
+        let tree = publisher::spawn(Arc::clone(&shared), tree).map_err(OpenFault::Thread)?;
+        threads.running.push(tree);
+        let writer = Writer::spawn(Arc::clone(&shared), store).map_err(OpenFault::Thread)?;
+        threads.running.push(writer);
         tracing::info!(
             entries = opened.entries,
             asks_abandoned = opened.asks_abandoned,
             torn_bytes = opened.torn_bytes,
             "query log open"
         );
-        Ok((Self { shared, _writer: Arc::new(writer) }, opened))
+        Ok((Self { shared, _threads: Arc::new(threads) }, opened))
     }
 
     /// Puts a question on record. It returns when the entry is durable, or only written if the
@@ -339,6 +348,7 @@ impl QueryLog {
             poisoned,
             entries: load(&self.shared.progress.entries),
             durable_entries: load(&self.shared.progress.durable_entries),
+            published_entries: self.shared.publishing.published().borrow().size,
             queue_entries,
             queue_places_free,
             handles: locked(&self.shared.handles).len(),
@@ -359,7 +369,20 @@ impl QueryLog {
         let (sender, receiver) = oneshot::channel();
         let last = Submission::new(composed, Waiter::Entry(sender), Some(slots));
         self.shared.queue.push_last(last)?;
-        self.outcome(receiver).await
+        let recorded = self.outcome(receiver).await?;
+        self.published(recorded.index()).await?;
+        Ok(recorded)
+    }
+
+    /// Waits until the entry at `index` is in the published tree.
+    async fn published(&self, index: u64) -> Result<(), LogUnavailable> {
+        let mut published = self.shared.publishing.published();
+        self.shared.publishing.hurry();
+        let reached = published.wait_for(|it| it.size > index || it.has_failed).await;
+        match reached {
+            Ok(reached) if reached.size > index => Ok(()),
+            Ok(_) | Err(_) => Err(self.shared.queue.why_unavailable()),
+        }
     }
 
     async fn record(&self, composed: Composed, slot: Slot) -> Result<Recorded, LogUnavailable> {
@@ -385,18 +408,22 @@ impl fmt::Debug for QueryLog {
 
 const LOCK_FILE: &str = "lock";
 
-/// Ends and joins the writer when the last handle is gone, so that the lock is free afterwards.
-struct WriterThread {
+/// Ends and joins the threads when the last handle is gone, so that the lock is free afterwards.
+struct Threads {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The tree's and, last, the writer's: what the writer has made durable goes into the tree.
+    running: Vec<JoinHandle<()>>,
+    /// Held while the log may be written.
+    _lock: DiskFile,
 }
 
-impl Drop for WriterThread {
+impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.queue.close();
-        if let Some(thread) = locked(&self.thread).take() {
-            // The writer catches its own panics; there is nothing to learn from the result.
+        while let Some(thread) = self.running.pop() {
+            // The threads catch their own panics; there is nothing to learn from the result.
             let _ = thread.join();
+            self.shared.publishing.end();
         }
     }
 }

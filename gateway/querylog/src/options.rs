@@ -50,6 +50,9 @@ pub struct LogOptions {
     /// Entries queued or owed to open questions; an `ask` takes two places, one of them for its
     /// closing entry. Default 8192: 4096 open questions, at about 1 KiB each.
     pub queue_entries_max: usize,
+    /// How often durable entries are taken into the tree and a checkpoint is published. At most 1 s,
+    /// which is promised; default 200 ms.
+    pub publish_interval: Duration,
     /// Subjects in the handle table, about 100 bytes of memory each. Default 4,000,000: a large
     /// prefecture in 400 MB.
     pub handles_max: usize,
@@ -70,6 +73,7 @@ impl Default for LogOptions {
             batch_bytes_max: 1 << 20,
             sync_distance: Duration::from_millis(1),
             queue_entries_max: 8192,
+            publish_interval: Duration::from_millis(200),
             handles_max: 4_000_000,
             idempotency_entries_max: 100_000,
             coalesce_window: Duration::from_millis(500),
@@ -98,6 +102,7 @@ impl LogOptions {
         let batch_bytes = self.batch_bytes_max as u64;
         let segment_bytes_min = (SEGMENT_HEADER_BYTES + BATCH_OVERHEAD_BYTES) as u64 + batch_bytes;
         let distance_us = u64::try_from(self.sync_distance.as_micros()).unwrap_or(u64::MAX);
+        let publish_ms = self.publish_interval.as_millis() as u64;
         let window_ms = self.coalesce_window.as_millis() as u64;
         // Segments and batches are read into memory and their sizes stand in 32 bits.
         let limits = [
@@ -107,6 +112,7 @@ impl LogOptions {
             ("sync_distance_us", distance_us, 0, 100_000),
             // Two, because an `ask` takes two places at once.
             ("queue_entries_max", self.queue_entries_max as u64, 2, 1 << 20),
+            ("publish_interval_ms", publish_ms, 1, 1000),
             ("handles_max", self.handles_max as u64, 1, u64::from(u32::MAX)),
             ("idempotency_entries_max", self.idempotency_entries_max as u64, 0, 10_000_000),
             ("coalesce_window_ms", window_ms, 1, 1000),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jumpgate_tlog::VerifierKey;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::disk::{Disk, DiskFault};
@@ -20,6 +21,8 @@ pub(crate) struct Origin {
     /// Random; stands in every segment and batch, so that files of two logs are never mixed.
     pub log_id: u64,
     created_ms: u64,
+    /// What the log's checkpoints are checked with.
+    pub verifier: VerifierKey,
     /// Check value of each key by its purpose, in hexadecimal.
     keys: BTreeMap<String, String>,
 }
@@ -57,7 +60,7 @@ pub enum OriginFault {
 
 impl Origin {
     /// A new log's origin.
-    pub fn new(name: &str, keys: &Keys, created_ms: u64) -> Result<Self, InitFault> {
+    pub fn new(name: &str, key_set: &Keys, created_ms: u64) -> Result<Self, InitFault> {
         // The rule of a note's key name (C2SP signed-note), which the origin becomes.
         let printable = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
         if name.is_empty() || name.len() > 255 || !printable {
@@ -65,10 +68,12 @@ impl Origin {
         }
         let mut id = [0; 8];
         SystemRandom::new().fill(&mut id).map_err(|_| InitFault::NoRandomness)?;
-        let checks = keys.check_values().into_iter();
+        let checks = key_set.check_values().into_iter();
         let keys =
             checks.map(|(purpose, check)| (purpose.to_owned(), hex::encode(check))).collect();
-        Ok(Self { name: name.to_owned(), log_id: u64::from_le_bytes(id), created_ms, keys })
+        let signer = key_set.signer(name).map_err(|_| InitFault::Origin)?;
+        let (log_id, verifier) = (u64::from_le_bytes(id), signer.verifier().clone());
+        Ok(Self { name: name.to_owned(), log_id, created_ms, verifier, keys })
     }
 
     /// Writes the file, durable when this returns: temporary name, sync, rename, folder's sync.
@@ -107,8 +112,9 @@ impl Origin {
 
     fn text(&self) -> String {
         let mut text = format!(
-            "jumpgate-log/v1\norigin {}\ncreated_ms {}\nlog_id {:016x}\nhash sha-256\n",
-            self.name, self.created_ms, self.log_id
+            "jumpgate-log/v1\norigin {}\ncreated_ms {}\nlog_id {:016x}\nhash sha-256\n\
+             verifier_key {}\n",
+            self.name, self.created_ms, self.log_id, self.verifier
         );
         for (purpose, check) in &self.keys {
             text.push_str(&format!("key {purpose} {check}\n"));
@@ -131,6 +137,11 @@ impl Origin {
         let log_id =
             u64::from_str_radix(next("log_id ")?, 16).map_err(|_| "log_id is no number")?;
         next("hash sha-256")?;
+        let verifier: VerifierKey =
+            next("verifier_key ")?.parse().map_err(|_| "verifier_key is no key")?;
+        if verifier.name() != name {
+            return Err("verifier_key is another log's");
+        }
         let mut keys = BTreeMap::new();
         for line in lines {
             if let Some((purpose, check)) =
@@ -139,13 +150,13 @@ impl Origin {
                 keys.insert(purpose.to_owned(), check.to_owned());
             }
         }
-        let origin = Self { name, log_id, created_ms, keys };
+        let origin = Self { name, log_id, created_ms, verifier, keys };
         // One text for one content: this also checks the last line, the checksum.
         if origin.text() == text { Ok(origin) } else { Err("its checksum is wrong") }
     }
 }
 
-/// Ten times a file of four keys.
+/// Ten times a file of five keys.
 const ORIGIN_BYTES_MAX: u64 = 8192;
 
 #[cfg(test)]
@@ -172,7 +183,7 @@ mod tests {
             .collect();
         let origin = Origin::parse(&text).unwrap();
         assert_eq!(origin.log_id, 0x1122_3344_5566_7788);
-        assert_eq!(origin.keys.len(), 4);
+        assert_eq!(origin.keys.len(), 5);
     }
 
     #[test]

@@ -22,11 +22,14 @@ use crate::keys::Keys;
 use crate::kind::Kind;
 use crate::log::{OpenFault, Opened, PastClosing, PastOutcome, StartDetails};
 use crate::options::{LogOptions, NowMs};
+use crate::origin::Origin;
+use crate::publisher::Publishing;
 use crate::queue::Queue;
 use crate::segments::{self, Loaded, SegmentFault};
-use crate::shared::{Progress, Shared};
+use crate::shared::{LogUnavailable, Progress, Shared};
 use crate::store::Store;
 use crate::ticket::Recorded;
+use crate::tree::{State, Tree};
 
 /// How far back outcomes are handed to the server: as long as a `query_id` is kept.
 const OUTCOMES_MS: u64 = 24 * 60 * 60 * 1000;
@@ -37,7 +40,7 @@ pub(crate) struct Recovery<'a> {
     pub keys: &'a Keys,
     pub options: LogOptions,
     pub now_ms: NowMs,
-    pub log_id: u64,
+    pub origin: Origin,
 }
 
 /// What the entries since the last `start` and of the last day say.
@@ -75,7 +78,7 @@ impl From<SegmentFault> for OpenFault {
 
 impl Recovery<'_> {
     /// Reads, mends, closes open questions, writes `start`.
-    pub fn run(self, start: &StartDetails) -> Result<(Shared, Store, Opened), OpenFault> {
+    pub fn run(self, start: &StartDetails) -> Result<(Shared, Store, Tree, Opened), OpenFault> {
         let firsts = segments::list(&self.disk, self.dir)?;
         let tail = self.find_tail(&firsts)?;
         let cipher = Cipher::new(self.keys);
@@ -83,6 +86,10 @@ impl Recovery<'_> {
         let handles_bytes = self.disk.open_read(&handles_path)?.read_all(u64::MAX)?;
         let table = self.load_handles(&handles_bytes, &tail, &cipher)?;
         let history = self.read_history(&firsts, &tail, &cipher, &table)?;
+        let state = State::read(&self.disk, self.dir, &self.origin.verifier)?;
+        state.check_entries(self.dir, tail.walk.next_index)?;
+        let signer = self.keys.signer(&self.origin.name);
+        let signer = signer.map_err(|_| OpenFault::Start(LogUnavailable::Closed))?;
 
         // From here on files are changed, and only above the durable mark.
         let handles_file = self.disk.open_write(&handles_path)?;
@@ -93,7 +100,9 @@ impl Recovery<'_> {
         drop(tail);
         store.prepare_ahead();
 
-        let finder = Finder::new(self.disk.clone(), self.dir.to_owned(), self.log_id, firsts);
+        let log_id = self.origin.log_id;
+        let tree = Tree::open(&self.disk.of_tree(), self.dir, log_id, signer, state)?;
+        let finder = Finder::new(self.disk.clone(), self.dir.to_owned(), log_id, firsts);
         let asks_abandoned = history.open.len() as u64;
         let composer = Composer { cipher: &cipher, time_ms: (self.now_ms)() };
         let interrupted = !matches!(history.last_kind, None | Some(Kind::Stop));
@@ -134,15 +143,16 @@ impl Recovery<'_> {
             now_ms: self.now_ms,
             progress,
             finder,
+            publishing: Publishing::new(tree.size()),
             options: self.options,
         };
-        Ok((shared, store, opened))
+        Ok((shared, store, tree, opened))
     }
 
     /// Walks the last segment to its end.
     fn find_tail(&self, firsts: &[u64]) -> Result<Tail, OpenFault> {
         let last = firsts.last().copied().unwrap_or(0);
-        let segment = segments::load(&self.disk, self.dir, self.log_id, last)?;
+        let segment = segments::load(&self.disk, self.dir, self.origin.log_id, last)?;
         let mut walk = Walk::new(&segment.header, 0);
         while walk.step(&segment.bytes).map_err(|damage| damage.in_file(&segment))?.is_some() {}
         Ok(Tail { segment, walk })
@@ -159,10 +169,12 @@ impl Recovery<'_> {
         if rows > max as u64 {
             return Err(OpenFault::HandlesFull { handles: rows, max });
         }
-        HandleTable::load(bytes, self.log_id, rows, cipher).map_err(|damage| OpenFault::Corrupt {
-            file: self.dir.join(HANDLES_FILE),
-            offset: damage.offset,
-            why: damage.why.to_owned(),
+        HandleTable::load(bytes, self.origin.log_id, rows, cipher).map_err(|damage| {
+            OpenFault::Corrupt {
+                file: self.dir.join(HANDLES_FILE),
+                offset: damage.offset,
+                why: damage.why.to_owned(),
+            }
         })
     }
 
@@ -183,7 +195,7 @@ impl Recovery<'_> {
             let segment = if *first == tail.segment.header.first_index {
                 &tail.segment
             } else {
-                older = segments::load(&self.disk, self.dir, self.log_id, *first)?;
+                older = segments::load(&self.disk, self.dir, self.origin.log_id, *first)?;
                 &older
             };
             let past =
@@ -218,7 +230,7 @@ impl Recovery<'_> {
         Store {
             disk: self.disk.clone(),
             dir: self.dir.to_owned(),
-            log_id: self.log_id,
+            log_id: self.origin.log_id,
             segment_bytes_new: self.options.segment_bytes,
             segment,
             segment_bytes: tail.segment.header.segment_bytes,

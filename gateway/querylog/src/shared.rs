@@ -13,6 +13,7 @@ use crate::entry::EntryFault;
 use crate::find::Finder;
 use crate::handles::{HandleTable, SubjectRow};
 use crate::options::{LogOptions, NowMs};
+use crate::publisher::Publishing;
 use crate::queue::{Queue, locked};
 use crate::ticket::{AskHeader, Closing, RefusedHeader, SubjectRef};
 
@@ -59,6 +60,8 @@ pub struct Health {
     pub entries: u64,
     /// Entries synced: every index below it is durable.
     pub durable_entries: u64,
+    /// Entries in the tree that is published.
+    pub published_entries: u64,
     /// Entries waiting for the writer.
     pub queue_entries: usize,
     /// Places left in the queue, those owed to open questions not counted as left.
@@ -132,6 +135,7 @@ pub(crate) struct Shared {
     pub now_ms: NowMs,
     pub progress: Progress,
     pub finder: Finder,
+    pub publishing: Publishing,
     pub options: LogOptions,
 }
 

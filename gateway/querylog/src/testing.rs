@@ -130,6 +130,21 @@ impl TestLog {
         log
     }
 
+    /// Another empty log with the same keys and name.
+    pub fn with_its_keys(&self) -> Self {
+        let mut log = Self::new();
+        log.keys = Keys::open(&self.keys_dir).unwrap();
+        log.init();
+        log
+    }
+
+    /// Makes the tree in a log's folder that of a log that never published.
+    pub fn forget_tree(&self, dir: &Path) {
+        std::fs::remove_dir_all(dir.join(crate::tree::TREE_DIR)).unwrap();
+        let signer = self.keys.signer("gateway.example.gov/log").unwrap();
+        crate::tree::Tree::create(&Disk::default(), dir, &signer).unwrap();
+    }
+
     pub fn init(&self) {
         let name = "gateway.example.gov/log";
         QueryLog::init(&self.dir, name, &self.keys, &self.options, NEW_YEAR_MS).unwrap();

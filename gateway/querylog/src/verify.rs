@@ -17,6 +17,9 @@ use crate::handles::{self, HANDLES_FILE};
 use crate::keys::Keys;
 use crate::kind::Kind;
 use crate::reader::{Cursor, ReadFault, Record, Sealer};
+use crate::verify::tree::TreeCheck;
+
+mod tree;
 
 /// What an intact log holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Report {
     pub fields_opened: u64,
     /// Records whose subject is erased.
     pub fields_erased: u64,
+    /// Entries in the published tree, whose every tile was compared.
+    pub published: u64,
     /// What is odd, yet no flaw: a clock that went back.
     pub warnings: Vec<Flaw>,
 }
@@ -92,6 +97,8 @@ struct Check {
     last_kind: Option<Kind>,
     /// Rows of the handle table that the last whole batch counts.
     handle_rows: u64,
+    /// The tree, grown anew beside the entries; none after damage to them.
+    tree: Option<TreeCheck>,
     /// True after damage that may have swallowed entries: links to what is gone are no flaws then.
     lossy: bool,
 }
@@ -112,6 +119,13 @@ impl Check {
             }
         }
         self.report.segments = firsts.len() as u64;
+        match TreeCheck::open(&cursor.disk, dir, &cursor.verifier) {
+            Ok(tree) => {
+                self.report.published = tree.published();
+                self.tree = Some(tree);
+            }
+            Err(flaw) => self.flaw(flaw),
+        }
         let nexts = firsts.iter().skip(1).copied().chain([0]);
         for (first, next) in firsts.iter().copied().zip(nexts) {
             if let Err(fault) = self.segment(&mut cursor, first, next) {
@@ -121,6 +135,10 @@ impl Check {
             cursor.leave();
         }
         self.handles(&cursor)?;
+        // After damage every tile would be another; the damage is told already.
+        if let Some(tree) = self.tree.take().filter(|_| !self.lossy) {
+            tree.end().into_iter().for_each(|flaw| self.flaw(flaw));
+        }
         match unopened {
             // Damage that has been found above is not told twice.
             Some(fault) if self.flaws.is_empty() => Err(fault),
@@ -187,6 +205,9 @@ impl Check {
             Kind::Refused | Kind::Coalesced | Kind::Act(_) => {}
         }
         self.fields(record);
+        if let Some(tree) = self.tree.as_mut().filter(|_| !self.lossy) {
+            tree.add(&record.entry_bytes);
+        }
     }
 
     /// Entries are made side by side and written in the order they are queued, so that two may

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::compose::Composed;
-use crate::disk::{DiskFault, DiskFile};
+use crate::disk::DiskFault;
 use crate::options::AskMode;
 use crate::queue::{Submission, Waiter, locked};
 use crate::shared::{LogUnavailable, Shared};
@@ -32,20 +32,13 @@ pub(crate) struct Writer {
     last_flush: Instant,
     /// When the last batch was begun.
     last_commit: Option<Instant>,
-    /// Held while the log may be written.
-    _lock: DiskFile,
 }
 
 impl Writer {
-    pub fn spawn(
-        shared: Arc<Shared>,
-        store: Store,
-        lock: DiskFile,
-    ) -> Result<JoinHandle<()>, io::Error> {
+    pub fn spawn(shared: Arc<Shared>, store: Store) -> Result<JoinHandle<()>, io::Error> {
         let (waiting, batch) = (VecDeque::new(), Vec::new());
         let last_flush = Instant::now();
-        let mut writer =
-            Self { shared, store, waiting, batch, last_flush, last_commit: None, _lock: lock };
+        let mut writer = Self { shared, store, waiting, batch, last_flush, last_commit: None };
         let thread = std::thread::Builder::new().name("querylog-writer".to_owned());
         thread.spawn(move || {
             // A panic here must not leave tasks waiting for a thread that is gone.

@@ -2,7 +2,7 @@
 //!
 //! Owns the making of tiles. Memory does not grow with the tree: at most 255 hashes a level.
 
-use crate::tile::{TILE_LEVELS, hashes_of};
+use crate::tile::{TILE_LEVELS, TILE_WIDTH, hashes_of};
 use crate::{Hash, Tile, TileKind};
 
 /// The partial tiles of a tree and its size.
@@ -51,6 +51,40 @@ impl Edge {
                 let hashes = hashes_of(&bytes, tile.width()).ok_or(TileFault::Width(tile))?;
                 edge.levels[usize::from(level)] = hashes;
             }
+        }
+        Ok(edge)
+    }
+
+    /// The edge of a tree whose full tiles are stored and of whose leaves those after the last full
+    /// tile are known. What this reads is a few hundred tiles, however large the tree.
+    ///
+    /// # Errors
+    /// A tile cannot be read or has another length; the leaves are more or fewer than those that
+    /// the tree's size leaves over.
+    pub fn rebuild<E>(
+        size: u64,
+        last_leaves: &[Hash],
+        mut read: impl FnMut(Tile) -> Result<Vec<u8>, E>,
+    ) -> Result<Self, TileFault<E>> {
+        let mut edge = Self { size, ..Self::new() };
+        for tile in Tile::partial_of_tree(size) {
+            let TileKind::Hashes(level) = tile.kind() else { continue };
+            let first = tile.index() * TILE_WIDTH;
+            let mut hashes = Vec::new();
+            for index in first..first + tile.width() {
+                let Some(below) = level.checked_sub(1).map(TileKind::Hashes) else { break };
+                let Some(below) = Tile::of_tree(below, index, size) else { break };
+                let bytes = read(below).map_err(|error| TileFault::Read(below, error))?;
+                let whole = hashes_of(&bytes, TILE_WIDTH).ok_or(TileFault::Width(below))?;
+                hashes.push(root_of(&whole));
+            }
+            if level == 0 {
+                hashes.extend_from_slice(last_leaves);
+            }
+            if hashes.len() as u64 != tile.width() {
+                return Err(TileFault::Width(tile));
+            }
+            edge.levels[usize::from(level)] = hashes;
         }
         Ok(edge)
     }

@@ -16,5 +16,6 @@ mod faults;
 mod http;
 mod interop;
 mod path;
+mod peers;
 mod sandbox;
 mod tidy;

@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 fn keys() -> Keys {
     let key = |byte| Zeroizing::new([byte; 32]);
-    Keys { seal: key(1), lookup: key(2), pseudonym: key(3), idempotency: key(4) }
+    let (seal, lookup, pseudonym) = (key(1), key(2), key(3));
+    Keys { seal, lookup, pseudonym, idempotency: key(4), log: key(5) }
 }
 
 const SUBJECT: SubjectRow = SubjectRow { handle: [0xaa; 16], row: 7 };

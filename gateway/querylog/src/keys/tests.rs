@@ -19,7 +19,7 @@ fn made_keys_are_private_different_and_read_back() {
     let mut checks: Vec<_> = made.check_values().iter().map(|(_, check)| *check).collect();
     checks.sort_unstable();
     checks.dedup();
-    assert_eq!(checks.len(), 4);
+    assert_eq!(checks.len(), PURPOSES.len());
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o700);
     for purpose in PURPOSES {
         let mode = fs::metadata(path_of(&dir, purpose)).unwrap().permissions().mode();

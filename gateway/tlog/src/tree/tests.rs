@@ -57,8 +57,13 @@ fn an_edge_is_loaded_from_the_tiles_it_left() {
         let stored = Stored::of(size);
         let loaded = Edge::load(size, |tile| stored.read(tile)).unwrap();
         assert_eq!(loaded, stored.edge, "{size}");
+        let last: Vec<Hash> = (size - size % 256..size).map(leaf).collect();
+        let full = |tile: Tile| if tile.is_full() { stored.read(tile) } else { Err(tile) };
+        assert_eq!(Edge::rebuild(size, &last, full).unwrap(), stored.edge, "{size}");
     }
     let stored = Stored::of(300);
+    let few = Edge::rebuild(300, &[leaf(0)], |tile| stored.read(tile));
+    assert!(matches!(few, Err(TileFault::Width(_))));
     let short = Edge::load(300, |tile| stored.read(tile).map(|bytes| bytes[32..].to_vec()));
     let tile = Tile::of_tree(TileKind::Hashes(0), 1, 300).unwrap();
     assert_eq!(short, Err(TileFault::Width(tile)));

@@ -1,0 +1,92 @@
+//! The thread that takes durable entries into the tree.
+//!
+//! It comes after the writer and never delays it: it reads what is durable, as often as
+//! `publish_interval` says. A fault in it stops the log like one of the writer.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::queue::locked;
+use crate::shared::Shared;
+use crate::tree::{Tree, TreeFault};
+
+/// What the log and its publisher tell each other.
+pub(crate) struct Publishing {
+    must_end: Mutex<bool>,
+    told: Condvar,
+    published: watch::Sender<Published>,
+}
+
+/// What is published.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    /// Entries in the tree.
+    pub size: u64,
+    /// True after a fault: the tree grows no more.
+    pub has_failed: bool,
+}
+
+impl Publishing {
+    pub fn new(size: u64) -> Self {
+        let published = watch::Sender::new(Published { size, has_failed: false });
+        Self { must_end: Mutex::new(false), told: Condvar::new(), published }
+    }
+
+    /// What is published, now and later.
+    pub fn published(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Publishes what is durable now, not after the interval.
+    pub fn hurry(&self) {
+        self.told.notify_one();
+    }
+
+    /// Publishes what is durable and ends the thread.
+    pub fn end(&self) {
+        *locked(&self.must_end) = true;
+        self.told.notify_one();
+    }
+}
+
+pub(crate) fn spawn(shared: Arc<Shared>, mut tree: Tree) -> Result<JoinHandle<()>, io::Error> {
+    let thread = std::thread::Builder::new().name("querylog-tree".to_owned());
+    thread.spawn(move || {
+        let reason = match catch_unwind(AssertUnwindSafe(|| run(&shared, &mut tree))) {
+            Ok(Ok(())) => return,
+            Ok(Err(TreeFault::Disk(fault))) => format!("{fault}: {}", fault.source),
+            Ok(Err(fault)) => fault.to_string(),
+            Err(_) => "the thread of the tree panicked".to_owned(),
+        };
+        tracing::error!(reason, "the query log has stopped; nothing is answered until restart");
+        shared.queue.poison(&reason.into());
+        shared.publishing.published.send_modify(|published| published.has_failed = true);
+    })
+}
+
+fn run(shared: &Shared, tree: &mut Tree) -> Result<(), TreeFault> {
+    let publishing = &shared.publishing;
+    let mut must_end = locked(&publishing.must_end);
+    loop {
+        let is_last = *must_end;
+        drop(must_end);
+        tree.integrate(shared.progress.durable_entries.load(Ordering::Acquire))?;
+        publishing.published.send_if_modified(|published| {
+            std::mem::replace(&mut published.size, tree.size()) != tree.size()
+        });
+        if is_last {
+            return Ok(());
+        }
+        must_end = locked(&publishing.must_end);
+        if !*must_end {
+            let interval = shared.options.publish_interval;
+            let waited = publishing.told.wait_timeout(must_end, interval);
+            must_end = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
