@@ -131,6 +131,7 @@ impl Telemetry {
         let readings = [
             ("entries", health.entries),
             ("durable_entries", health.durable_entries),
+            ("published_entries", health.published_entries),
             ("queue_entries", health.queue_entries as u64),
             ("handles", health.handles as u64),
             ("stopped", u64::from(health.poisoned.is_some())),

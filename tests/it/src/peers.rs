@@ -12,7 +12,8 @@ use jumpgate_tlog::{
 };
 use tempfile::TempDir;
 
-use crate::harness::parts;
+use crate::harness::questions::{WIDOW, age};
+use crate::harness::{Harness, parts};
 
 /// A program that checks a log's folder: exit 0 and a summary, or exit 1 and what is wrong.
 pub struct Peer {
@@ -44,6 +45,22 @@ pub fn check_with_peers(folder: &Path, verifier_key: &str) {
         let said = peer.check(folder, verifier_key, None);
         eprintln!("{}: {}", peer.name, said.unwrap_or_else(|wrong| panic!("{wrong}")).trim());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_peer_accepts_the_log_of_a_gateway() {
+    let harness = Harness::start().await;
+    let mut client = harness.client("one-window").await;
+    for years in [14, 16, 18, 60, 65] {
+        client.ask(&age(years, WIDOW)).await;
+    }
+    drop(client);
+    let (ground, report) = harness.stop().await;
+    assert!(report.published == report.entries && report.entries > 10, "{report:?}");
+    let log = ground.folder.path().join("log");
+    let origin = fs::read_to_string(log.join("origin")).unwrap();
+    let key = origin.lines().find_map(|line| line.strip_prefix("verifier_key ")).unwrap();
+    check_with_peers(&log.join("tree"), key);
 }
 
 /// The peers that can be had here, in CI all of them.

@@ -10,7 +10,7 @@ mod rules;
 
 /// Which crates of the workspace a crate may know. Plugins and guests know the kit alone; the
 /// other crates in `tests` may know every crate but those that run in the sandbox.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("adapters/kit", &[]),
     ("adapters/runtime", &["jumpgate-catalogue"]),
     ("gateway/admission", &["jumpgate-catalogue"]),

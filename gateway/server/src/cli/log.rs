@@ -38,7 +38,7 @@ pub(super) enum LogAct {
         #[arg(long)]
         keys: Option<PathBuf>,
     },
-    /// Check every frame, every entry, and that each question is closed exactly once.
+    /// Check every frame, every entry, the tree, and that each question is closed exactly once.
     ///
     /// With the keys, also that every sealed field fits its commitment. Exit code 1 and a list of
     /// flaws if the log is not intact.
@@ -157,6 +157,8 @@ fn check(dir: &Path, keys: Option<&Path>) -> Result<ExitCode, Failure> {
                 "  every ask is closed exactly once, but {} still open",
                 report.open_asks.len()
             );
+            let published = report.published;
+            println!("  the tree: {published} entries published, every tile follows from them");
             if keys.is_some() {
                 let (opened, erased) = (report.fields_opened, report.fields_erased);
                 println!("  sealed fields: {opened} fit their commitments, {erased} erased");
