@@ -50,8 +50,8 @@ pub struct LogOptions {
     /// Entries queued or owed to open questions; an `ask` takes two places, one of them for its
     /// closing entry. Default 8192: 4096 open questions, at about 1 KiB each.
     pub queue_entries_max: usize,
-    /// How often durable entries are taken into the tree and a checkpoint is published. At most 1 s,
-    /// which is promised; default 200 ms.
+    /// How often durable entries are taken into the tree and a checkpoint is published. At most
+    /// 1 s, which is promised; default 200 ms.
     pub publish_interval: Duration,
     /// Subjects in the handle table, about 100 bytes of memory each. Default 4,000,000: a large
     /// prefecture in 400 MB.

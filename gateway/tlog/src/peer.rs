@@ -116,7 +116,8 @@ proptest! {
         let index = one % size;
         let proof = inclusion_proof(index, size, |tile| stored.read(tile)).unwrap();
         let proof = all_theirs(&proof);
-        prop_assert!(tlog_tiles::check_record(&proof, size, root, index, theirs(leaf(index))).is_ok());
+        let leaf = theirs(leaf(index));
+        prop_assert!(tlog_tiles::check_record(&proof, size, root, index, leaf).is_ok());
         let old = other % size + 1;
         let old_root = theirs(Stored::of(old).edge.root());
         let proof = consistency_proof(old, size, |tile| stored.read(tile)).unwrap();
@@ -125,7 +126,11 @@ proptest! {
     }
 
     #[test]
-    fn a_path_that_is_read_is_written_alike(level in 0_u8..8, index in any::<u64>(), width in 1_u64..257) {
+    fn a_path_that_is_read_is_written_alike(
+        level in 0_u8..8,
+        index in any::<u64>(),
+        width in 1_u64..257,
+    ) {
         let path = format!("tile/{level}/{}", &{
             let cells = PeersTile::new(8, level, index >> 20, width as u32, false).path();
             cells.splitn(4, '/').last().unwrap_or_default().to_owned()

@@ -101,8 +101,8 @@ fn all_mistakes_come_at_once_in_the_order_of_the_keys() {
          1001 is out of range; write 1 to 1000",
         "departments.social-insurance.protection.breaker.rest_ms: \
          0 is out of range; write 1 to 600001",
-        "departments.social-insurance.protection.breaker.rest_ms_max: 600001 is out of range; write 1 to \
-         600000",
+        "departments.social-insurance.protection.breaker.rest_ms_max: \
+         600001 is out of range; write 1 to 600000",
         "departments.social-insurance.protection.breaker.probes_to_close: \
          0 is out of range; write 1 to 20",
         "in_flight_max: 0 is out of range; write 1 to 100000",
