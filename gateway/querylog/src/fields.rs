@@ -183,6 +183,11 @@ impl Fields {
         }
     }
 
+    /// Some fields of a record.
+    pub(crate) fn of(fields: Vec<Field>) -> Self {
+        Self(fields)
+    }
+
     /// SHA-256 over all fields' commitments; the entry's key 15.
     pub fn commitment(&self) -> [u8; 32] {
         commitment_of_all(self.0.iter().map(Field::commitment))
@@ -277,7 +282,7 @@ pub(crate) fn encode<'a>(
         .expect("writing to a Vec has no error: its type is Infallible");
 }
 
-fn write_list<'a>(
+pub(crate) fn write_list<'a>(
     fields: impl ExactSizeIterator<Item = (FieldId, &'a [u8; SALT_BYTES], &'a [u8])>,
     cbor: &mut Encoder<&mut Vec<u8>>,
 ) -> Result<(), WriteFault> {
@@ -288,7 +293,7 @@ fn write_list<'a>(
     Ok(())
 }
 
-fn read_list(cbor: &mut Decoder<'_>) -> Option<Vec<Field>> {
+pub(crate) fn read_list(cbor: &mut Decoder<'_>) -> Option<Vec<Field>> {
     let count = usize::try_from(cbor.array().ok()??).ok()?;
     // No two fields have the same id.
     if count > FieldId::ALL.len() {

@@ -4,7 +4,7 @@
 //! entries themselves are read from the files each time.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use jumpgate_catalogue::QueryId;
@@ -84,6 +84,11 @@ impl Finder {
         Self { disk, dir, log_id, state: Mutex::new(State { firsts, landmarks: BTreeMap::new() }) }
     }
 
+    /// Where the log is.
+    pub fn place(&self) -> (&Disk, &Path) {
+        (&self.disk, &self.dir)
+    }
+
     /// Takes over segments that were begun.
     pub fn add(&self, begun: &mut Vec<u64>) {
         if !begun.is_empty() {
@@ -93,6 +98,21 @@ impl Finder {
 
     /// The entry at `index`, which the caller knows to be durable.
     pub fn leaf(&self, index: u64) -> Result<LeafInfo, LeafFault> {
+        let (bytes, _) = self.record(index)?;
+        let entry = Entry::decode(&bytes).map_err(|source| LeafFault::Entry { index, source })?;
+        Ok(LeafInfo {
+            index,
+            kind: entry.kind,
+            leaf_hash: leaf_hash(&bytes),
+            time_ms: entry.time_ms,
+            caller: entry.caller.map(|caller| caller.into_owned()),
+            query_id: entry.query_id,
+            ask: entry.ask,
+        })
+    }
+
+    /// The bytes of the entry at `index` and of its sealed fields.
+    pub fn record(&self, index: u64) -> Result<(Vec<u8>, Vec<u8>), LeafFault> {
         let (first, from) = locked(&self.state).nearest(index);
         let file = self.disk.open_read(&segments::path_of(&self.dir, first))?;
         let (header, at, passed) = self.walk(&file, from, index)?;
@@ -106,17 +126,8 @@ impl Finder {
         for _ in header.first_index..index {
             record = split_record(&mut rest).ok_or_else(damaged)?;
         }
-        let (bytes, _) = record;
-        let entry = Entry::decode(bytes).map_err(|source| LeafFault::Entry { index, source })?;
-        Ok(LeafInfo {
-            index,
-            kind: entry.kind,
-            leaf_hash: leaf_hash(bytes),
-            time_ms: entry.time_ms,
-            caller: entry.caller.map(|caller| caller.into_owned()),
-            query_id: entry.query_id,
-            ask: entry.ask,
-        })
+        let (entry, sealed) = record;
+        Ok((entry.to_vec(), sealed.to_vec()))
     }
 
     /// Goes from header to header until the batch that holds `index`, and keeps a landmark now and

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use jiff::civil::Date;
 use jumpgate_catalogue::{CallerId, Digest, Fault, PredicateId, QueryId, RefusalCode, Verdict};
+use jumpgate_tlog::VerifierKey;
 use tokio::sync::oneshot;
 
 use crate::compose::Composed;
@@ -22,6 +23,7 @@ use crate::options::{LogOptions, NowMs, OptionsFault};
 use crate::origin::{Origin, OriginFault};
 use crate::publisher;
 use crate::queue::{Slot, Submission, Waiter, locked};
+use crate::receipt::receipt;
 use crate::recover;
 use crate::segments;
 use crate::shared::{Health, LogUnavailable, Metrics, Shared};
@@ -229,6 +231,14 @@ impl QueryLog {
         Ok(())
     }
 
+    /// What the checkpoints and receipts of the log in `dir` are checked with.
+    pub fn verifier_key(dir: &Path) -> Result<VerifierKey, OpenFault> {
+        match Origin::read(&Disk::default(), dir)? {
+            Some(origin) => Ok(origin.verifier),
+            None => Err(OpenFault::NotInitialised { path: dir.to_owned() }),
+        }
+    }
+
     /// Opens the log in `dir` for writing: takes the lock, recovers, closes every question that
     /// was left open and writes `start`, all durable before it returns. Blocks on files; a day's
     /// entries are read at most. Never makes a log.
@@ -336,6 +346,28 @@ impl QueryLog {
         let durable =
             self.shared.progress.durable_entries.load(std::sync::atomic::Ordering::Acquire);
         if index >= durable { Ok(None) } else { self.shared.finder.leaf(index).map(Some) }
+    }
+
+    /// The receipt of the entry at `index`, to be checked by [`crate::Proven::of_receipt`]; none
+    /// while the published tree does not hold the entry, and for good where its subject is erased.
+    /// Reads files, so an async caller runs it on a blocking thread.
+    pub fn receipt(&self, index: u64) -> Result<Option<String>, LeafFault> {
+        let shared = &self.shared;
+        if index >= shared.publishing.published().borrow().size {
+            return Ok(None);
+        }
+        let (entry, sealed) = shared.finder.record(index)?;
+        let mut fields = None;
+        if !sealed.is_empty() {
+            let leaf_hash = crate::entry::leaf_hash(&entry);
+            let table = locked(&shared.handles);
+            let opened = shared.cipher.open(&sealed, &leaf_hash, |row| table.handle(row));
+            let Ok((opened, _)) = opened else { return Ok(None) };
+            fields = Some(opened);
+        }
+        let (disk, dir) = shared.finder.place();
+        let made = receipt(disk, dir, &shared.verifier, index, &entry, fields.as_ref());
+        Ok(made?)
     }
 
     /// The log's state.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use jumpgate_catalogue::{Fault, FaultCode};
+use jumpgate_tlog::SignerKey;
 
 use crate::cipher::Cipher;
 use crate::coalesce::Coalesced;
@@ -26,10 +27,10 @@ use crate::origin::Origin;
 use crate::publisher::Publishing;
 use crate::queue::Queue;
 use crate::segments::{self, Loaded, SegmentFault};
-use crate::shared::{LogUnavailable, Progress, Shared};
+use crate::shared::{Progress, Shared};
 use crate::store::Store;
 use crate::ticket::Recorded;
-use crate::tree::{State, Tree};
+use crate::tree::{State, Tree, TreeFault};
 
 /// How far back outcomes are handed to the server: as long as a `query_id` is kept.
 const OUTCOMES_MS: u64 = 24 * 60 * 60 * 1000;
@@ -86,10 +87,7 @@ impl Recovery<'_> {
         let handles_bytes = self.disk.open_read(&handles_path)?.read_all(u64::MAX)?;
         let table = self.load_handles(&handles_bytes, &tail, &cipher)?;
         let history = self.read_history(&firsts, &tail, &cipher, &table)?;
-        let state = State::read(&self.disk, self.dir, &self.origin.verifier)?;
-        state.check_entries(self.dir, tail.walk.next_index)?;
-        let signer = self.keys.signer(&self.origin.name);
-        let signer = signer.map_err(|_| OpenFault::Start(LogUnavailable::Closed))?;
+        let (state, signer) = self.signed(&tail)?;
 
         // From here on files are changed, and only above the durable mark.
         let handles_file = self.disk.open_write(&handles_path)?;
@@ -144,9 +142,22 @@ impl Recovery<'_> {
             progress,
             finder,
             publishing: Publishing::new(tree.size()),
+            verifier: self.origin.verifier,
             options: self.options,
         };
         Ok((shared, store, tree, opened))
+    }
+
+    /// What was signed last, whose entries must all be there, and what signs.
+    fn signed(&self, tail: &Tail) -> Result<(State, SignerKey), OpenFault> {
+        let state = State::read(&self.disk, self.dir, &self.origin.verifier)?;
+        state.check_entries(self.dir, tail.walk.next_index)?;
+        let name = &self.origin.name;
+        let signer = self.keys.signer(name).map_err(|fault| TreeFault::StateDamaged {
+            path: self.dir.join("origin"),
+            why: fault.to_string(),
+        })?;
+        Ok((state, signer))
     }
 
     /// Walks the last segment to its end.

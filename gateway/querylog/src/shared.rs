@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jumpgate_tlog::VerifierKey;
+
 use crate::cipher::Cipher;
 use crate::coalesce::Coalesced;
 use crate::compose::{Asked, Composed, Composer};
@@ -136,6 +138,8 @@ pub(crate) struct Shared {
     pub progress: Progress,
     pub finder: Finder,
     pub publishing: Publishing,
+    /// What the log's checkpoints are checked with.
+    pub verifier: VerifierKey,
     pub options: LogOptions,
 }
 

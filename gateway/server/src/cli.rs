@@ -12,6 +12,7 @@ use crate::demo;
 mod adapter;
 mod check;
 mod log;
+mod receipt;
 mod serve;
 
 pub(crate) use log::line as log_line;
@@ -59,6 +60,9 @@ enum Act {
     /// Build a plugin, or run it on recorded cases.
     #[command(subcommand)]
     Adapter(adapter::AdapterAct),
+    /// Check receipts offline.
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptAct),
     /// Switch a department off in the running gateway, now.
     Kill {
         /// The configuration file of the running gateway.
@@ -94,6 +98,7 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Act::Demo { keep } => runtime()?.block_on(demo::run(keep)),
         Act::Log(act) => log::run(act),
         Act::Adapter(act) => adapter::run(act),
+        Act::Receipt(act) => receipt::run(act),
         Act::Kill { config, department } => {
             send(&config, &format!("/departments/{department}/kill"))
         }

@@ -67,7 +67,8 @@ fn predicate(entry: &Predicate) -> Value {
     })
 }
 
-/// `GET /v1/receipts/{index}`: where an entry stands, for the caller it was made for.
+/// `GET /v1/receipts/{index}`: where an entry stands and, once the published tree holds it, the
+/// proof, for the caller it was made for.
 ///
 /// # Errors
 /// `NoReceipt`, alike for an entry that is not there and one that is another caller's.
@@ -79,16 +80,18 @@ pub async fn receipt(gateway: &Gateway, caller: &Caller, index: &str) -> Result<
     let canonical = index == "0" || !index.starts_with(['0', '+']);
     let index: u64 = index.parse().ok().filter(|_| canonical).ok_or_else(none)?;
     let log = gateway.record.log().clone();
-    let found = tokio::task::spawn_blocking(move || log.leaf(index)).await;
-    let leaf = match found {
-        Ok(Ok(Some(leaf))) => leaf,
-        _ => return Err(none()),
-    };
-    if leaf.caller.as_deref() != Some(caller.id().as_str()) {
-        return Err(none());
-    }
+    let owner = caller.id().clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let leaf = log.leaf(index).ok()??;
+        let is_own = leaf.caller.as_deref() == Some(owner.as_str());
+        is_own.then(|| Some((leaf, log.receipt(index).ok()?)))?
+    });
+    let (leaf, proof) = found.await.ok().flatten().ok_or_else(none)?;
     let leaf_hash = hex::encode(leaf.leaf_hash);
-    let body = json!({ "index": index, "leaf_hash": leaf_hash, "kind": leaf.kind.as_str() });
+    let mut body = json!({ "index": index, "leaf_hash": leaf_hash, "kind": leaf.kind.as_str() });
+    if let Some(proof) = proof {
+        body["proof"] = Value::String(proof);
+    }
     Ok(respond::document(StatusCode::OK, &body))
 }
 

@@ -4,7 +4,7 @@ mod batches;
 mod replay;
 
 use jumpgate_catalogue::Verdict;
-use jumpgate_querylog::{FieldId, Kind};
+use jumpgate_querylog::{FieldId, Kind, Proven, QueryLog};
 use serde_json::{Value, json};
 
 use crate::harness::questions::{WIDOW, age, but, civil, insured, name_matches, social};
@@ -184,6 +184,13 @@ async fn a_receipt_is_shown_to_the_caller_it_was_made_for_and_to_nobody_else() {
     assert_eq!(own.status, 200);
     assert_eq!(own.json["leaf_hash"], answer.leaf_hash());
     assert_eq!(own.json["kind"], "answer");
+    let proven = async || Some(owner.get(&path).await.json.get("proof")?.as_str()?.to_owned());
+    let proof = eventually("the published tree holds it", proven).await;
+    let key = QueryLog::verifier_key(&harness.log_dir()).unwrap();
+    let proven = Proven::of_receipt(&proof, &key).unwrap();
+    assert_eq!((proven.index, proven.verdict), (answer.index(), Some(Verdict::Yes)));
+    assert_eq!(proven.as_of.unwrap().to_string(), answer.json["as_of"]);
+    assert_eq!(proven.entry.query_id.unwrap().to_string(), answer.json["query_id"]);
     let unknown = other.get("/v1/receipts/999999").await;
     let foreign = other.get(&path).await;
     assert_eq!((foreign.status, foreign.says()), (404, "no-receipt"));

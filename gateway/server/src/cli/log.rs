@@ -64,6 +64,7 @@ fn init(dir: &Path, keys_dir: &Path, origin: &str) -> Result<ExitCode, Failure> 
     let now_ms = unix_ms(jiff::Timestamp::now());
     QueryLog::init(dir, origin, &keys, &LogOptions::default(), now_ms)?;
     println!("{}: an empty log, origin {origin}", dir.display());
+    println!("verifier key, to give to everybody: {}", QueryLog::verifier_key(dir)?);
     println!("{}: its keys; whoever loses them cannot open a sealed field", keys_dir.display());
     Ok(ExitCode::SUCCESS)
 }

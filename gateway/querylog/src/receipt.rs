@@ -1,0 +1,180 @@
+//! Receipts: that one entry is in the log, and what it says, for whoever holds the log's verifier
+//! key and nothing else.
+//!
+//! Owns what a receipt opens. Of the sealed fields it opens the verdict and the date that it is
+//! about; of every other field it gives the commitment alone.
+
+use std::path::Path;
+
+use jiff::civil::Date;
+use jumpgate_catalogue::Verdict;
+use jumpgate_tlog::{
+    Checkpoint, Hash, Note, ProofFault, TILE_WIDTH, Tile, TlogProof, TlogProofFault, VerifierKey,
+    inclusion_proof,
+};
+use minicbor::{Decoder, Encoder};
+
+use crate::disk::{Disk, DiskFault};
+use crate::entry::{Entry, EntryFault};
+use crate::fields::{self, Field, FieldId, Fields};
+use crate::tree::{CHECKPOINT_FILE, TREE_DIR};
+
+/// What a receipt proves, read without the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// The entry, as it stands in the log.
+    pub entry: Entry<'static>,
+    /// Its leaf index.
+    pub index: u64,
+    /// The verdict, of an `answer`.
+    pub verdict: Option<Verdict>,
+    /// The civil date that the question is about, where the entry seals one.
+    pub as_of: Option<Date>,
+    /// The signed checkpoint whose tree holds the entry.
+    pub checkpoint: Checkpoint,
+}
+
+/// A receipt cannot be read or proves nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptFault {
+    /// The proof around it.
+    #[error("the receipt does not hold")]
+    Proof(#[from] TlogProofFault),
+    /// What it opens is not there or not well formed.
+    #[error("the receipt's line `extra` does not hold an entry of this log's form")]
+    Extra,
+    /// The entry does not decode.
+    #[error("the receipt's entry does not decode")]
+    Entry(#[from] EntryFault),
+    /// The fields it opens are not those that the entry commits to.
+    #[error("the verdict or the date is not the one that the entry commits to")]
+    Fields,
+}
+
+impl Proven {
+    /// Checks a receipt with the log's verifier key.
+    ///
+    /// # Errors
+    /// The text is no receipt of this log, or does not prove what it says.
+    pub fn of_receipt(receipt: &str, key: &VerifierKey) -> Result<Self, ReceiptFault> {
+        let proof: TlogProof = receipt.parse()?;
+        let opened = Opened::decode(proof.extra.as_deref().unwrap_or_default());
+        let opened = opened.ok_or(ReceiptFault::Extra)?;
+        let leaf = Hash::of_leaf(&opened.entry);
+        let checkpoint = proof.verify(leaf, key.name(), std::slice::from_ref(key))?;
+        let entry = Entry::decode(&opened.entry)?.into_owned();
+        let commitments = opened.fields.iter().map(Field::commitment).chain(opened.others);
+        let commitments: Vec<_> = commitments.collect();
+        let committed =
+            (!commitments.is_empty()).then(|| fields::commitment_of_all(commitments.into_iter()));
+        if committed != entry.fields {
+            return Err(ReceiptFault::Fields);
+        }
+        let fields = Fields::of(opened.fields);
+        let (verdict, as_of) = (fields.verdict(), fields.date(FieldId::AsOf));
+        Ok(Self { entry, index: proof.index, verdict, as_of, checkpoint })
+    }
+}
+
+/// The text of a receipt for the entry at `index`, from the published tree; none if that does not
+/// hold the entry yet, or is not one that the entry is proven by.
+pub(crate) fn receipt(
+    disk: &Disk,
+    log_dir: &Path,
+    key: &VerifierKey,
+    index: u64,
+    entry: &[u8],
+    fields: Option<&Fields>,
+) -> Result<Option<String>, DiskFault> {
+    let dir = log_dir.join(TREE_DIR);
+    let Some(note) = disk.read_small(&dir.join(CHECKPOINT_FILE), CHECKPOINT_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let note: Option<Note> = String::from_utf8(note).ok().and_then(|note| note.parse().ok());
+    let Some(note) = note else { return Ok(None) };
+    let checkpoint = Checkpoint::verify(&note, key.name(), std::slice::from_ref(key));
+    let Ok(checkpoint) = checkpoint else { return Ok(None) };
+    let hashes = match inclusion_proof(index, checkpoint.size, |tile| read(disk, &dir, tile)) {
+        Ok(hashes) => hashes,
+        Err(ProofFault::Outside { .. } | ProofFault::Tile(_)) => return Ok(None),
+    };
+    let extra = Some(Opened::of(entry, fields).encode());
+    let proof = TlogProof { extra, index, hashes, checkpoint: note };
+    // Tiles are files: a receipt that does not hold is not handed out.
+    let holds = proof.verify(Hash::of_leaf(entry), key.name(), std::slice::from_ref(key)).is_ok();
+    Ok(holds.then(|| proof.to_string()))
+}
+
+/// A tile, or what the full one that has taken its place begins with.
+fn read(disk: &Disk, dir: &Path, tile: Tile) -> Result<Vec<u8>, DiskFault> {
+    let whole = 32 * TILE_WIDTH + 1;
+    match disk.open_read(&dir.join(tile.to_string())) {
+        Ok(file) => file.read_all(whole),
+        Err(_) if !tile.is_full() => {
+            let mut bytes = disk.open_read(&dir.join(tile.full().to_string()))?.read_all(whole)?;
+            bytes.truncate(32 * tile.width() as usize);
+            Ok(bytes)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// What stands in the line `extra`: the entry, what is opened, and the other commitments.
+struct Opened {
+    entry: Vec<u8>,
+    fields: Vec<Field>,
+    others: Vec<[u8; 32]>,
+}
+
+impl Opened {
+    fn of(entry: &[u8], fields: Option<&Fields>) -> Self {
+        let fields = fields.into_iter().flat_map(Fields::iter).cloned();
+        let (opened, others): (Vec<Field>, Vec<Field>) =
+            fields.partition(|field| OPENED.contains(&field.id));
+        let others = others.iter().map(Field::commitment).collect();
+        Self { entry: entry.to_vec(), fields: opened, others }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut cbor = Encoder::new(&mut out);
+        let mut write = || -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+            cbor.array(4)?.u8(VERSION)?.bytes(&self.entry)?;
+            let opened = self.fields.iter().map(|it| (it.id, &it.salt, &it.value[..]));
+            fields::write_list(opened, &mut cbor)?;
+            cbor.array(self.others.len() as u64)?;
+            for commitment in &self.others {
+                cbor.bytes(commitment)?;
+            }
+            Ok(())
+        };
+        write().expect("writing to a Vec has no error: its type is Infallible");
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut cbor = Decoder::new(bytes);
+        if cbor.array().ok()? != Some(4) || cbor.u8().ok()? != VERSION {
+            return None;
+        }
+        let entry = cbor.bytes().ok()?.to_vec();
+        let fields = fields::read_list(&mut cbor)?;
+        let count = usize::try_from(cbor.array().ok()??).ok()?;
+        if count > FieldId::ALL.len() || fields.iter().any(|it| !OPENED.contains(&it.id)) {
+            return None;
+        }
+        let others = (0..count).map(|_| cbor.bytes().ok()?.try_into().ok());
+        let others = others.collect::<Option<_>>()?;
+        let opened = Self { entry, fields, others };
+        // One text for one receipt.
+        (opened.encode() == bytes).then_some(opened)
+    }
+}
+
+const VERSION: u8 = 1;
+/// What a caller was told.
+const OPENED: [FieldId; 2] = [FieldId::Verdict, FieldId::AsOf];
+const CHECKPOINT_BYTES_MAX: u64 = 8192;
+
+#[cfg(test)]
+mod tests;
