@@ -16,6 +16,7 @@ mod receipt;
 mod serve;
 
 pub(crate) use log::line as log_line;
+pub(crate) use receipt::in_words as proven_in_words;
 
 /// A gateway that answers yes, no or undetermined in front of departments' unmodified systems.
 ///

@@ -42,8 +42,8 @@ fn print_log(stage: &Stage) -> Result<(), Failure> {
     match verify(&dir, Some(&keys)) {
         Ok(report) => println!(
             "\nVerified: {} entries, every ask closed exactly once, {} sealed fields fit their \
-             commitments.",
-            report.entries, report.fields_opened
+             commitments,\n{} entries in the signed tree.",
+            report.entries, report.fields_opened, report.published
         ),
         Err(flaws) => flaws.iter().for_each(|flaw| println!("FLAW: {flaw}")),
     }
@@ -66,6 +66,9 @@ fn print_lines_to_try(stage: &Stage) {
     );
     println!("{curl} https://localhost:{}/v1/catalogue\n", address.port());
     println!("curl http://{}/metrics\n", stage.admin_address());
+    println!(
+        "jumpgate receipt verify {folder}/*.tlog-proof --key \\\n  $(sed -n 's/^verifier_key //p' {folder}/log/origin)"
+    );
     println!("jumpgate log show {folder}/log --keys {folder}/keys");
     println!("jumpgate kill {folder}/jumpgate.toml civil-registry");
 }

@@ -38,7 +38,7 @@ fn verify(file: &Path, key: &VerifierKey) -> Result<ExitCode, Failure> {
 }
 
 /// What is proven, a sentence a line.
-fn in_words(proven: &Proven) -> Vec<String> {
+pub(crate) fn in_words(proven: &Proven) -> Vec<String> {
     let Proven { entry, index, verdict, as_of, checkpoint } = proven;
     let text =
         |part: &Option<std::borrow::Cow<'_, str>>| part.as_deref().unwrap_or("nobody").to_owned();

@@ -59,6 +59,11 @@ impl Client {
         self.send(Method::Post, path, "application/json", None, body.to_string().into_bytes()).await
     }
 
+    /// Gets a resource.
+    pub async fn get(&self, path: &str) -> Result<Said, Failure> {
+        self.send(Method::Get, path, "application/json", None, Vec::new()).await
+    }
+
     /// Posts a SOAP envelope.
     pub async fn soap(&self, path: &str, action: &str, body: String) -> Result<Said, Failure> {
         let kind = "text/xml; charset=utf-8";
@@ -78,8 +83,8 @@ impl Client {
             |name: &str, value: &str| Header { name: name.to_owned(), value: literal(value) };
         let mut headers = vec![header("content-type", content_type)];
         headers.extend(soap_action.map(|action| header("soapaction", action)));
-        let request =
-            HttpRequest { method, path: literal(path), headers, body: vec![Chunk::Literal(body)] };
+        let body = if body.is_empty() { Vec::new() } else { vec![Chunk::Literal(body)] };
+        let request = HttpRequest { method, path: literal(path), headers, body };
         let deadline = Instant::now() + WAIT;
         let fetched = self.endpoint.fetch(&request, false, "", deadline, &|| false).await;
         let reply = fetched.map_err(|fault| format!("{path}: {}", fault.code))?;

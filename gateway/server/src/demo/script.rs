@@ -1,8 +1,9 @@
 //! The questions, and how each is told: what is asked, what the department's record holds, what
 //! crossed the wall.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use jumpgate_querylog::{Proven, QueryLog};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Failure> {
     answers(stage, &asker).await?;
     refusals(stage, &asker).await?;
     broken_department(stage, &asker).await?;
-    side_by_side(stage, &asker).await
+    side_by_side(stage, &asker).await?;
+    receipt(stage, &asker).await
 }
 
 async fn answers(stage: &Stage, asker: &Client) -> Result<(), Failure> {
@@ -212,6 +214,36 @@ fn question(predicate: &str, parameters: Value, passport: &str, purpose: &str) -
         "case": "demo-2026-0001",
     })
 }
+
+/// Fetches the receipt of one more answer and checks it without the gateway.
+async fn receipt(stage: &Stage, asker: &Client) -> Result<(), Failure> {
+    heading("A receipt, checked with the log's verifier key alone");
+    let answer = asker.post("/v1/queries", &age(18, "E00000011")).await?.json();
+    let index = answer["receipt"]["index"].as_u64().ok_or("the answer has no receipt")?;
+    let path = format!("/v1/receipts/{index}");
+    let began = Instant::now();
+    let proof = loop {
+        let said = asker.get(&path).await?.json();
+        match said["proof"].as_str() {
+            Some(proof) => break proof.to_owned(),
+            None if began.elapsed() > PUBLISHED_WITHIN => {
+                return Err("the tree does not hold the answer".into());
+            }
+            // The tree is published a few times a second.
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let file = stage.folder().join(format!("{index}.tlog-proof"));
+    std::fs::write(&file, &proof)?;
+    println!("{} bytes, kept as {}\n", proof.len(), file.display());
+    let key = QueryLog::verifier_key(&stage.folder().join("log"))?;
+    let proven = Proven::of_receipt(&proof, &key)?;
+    crate::cli::proven_in_words(&proven).iter().for_each(|line| println!("  {line}"));
+    Ok(())
+}
+
+/// Ten times what is promised.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 
 fn short(question: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
