@@ -3,6 +3,7 @@
 //! Owns a place in the segments. It reads nothing above the index that it is told is durable, so
 //! that everything it meets must be whole: what is not is damage.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::disk::{Disk, DiskFile};
@@ -64,7 +65,14 @@ impl Follower {
         }
         if self.header()?.is_none() {
             // The segment is full, so the next one begins here.
-            self.enter()?;
+            if let Err(fault) = self.enter() {
+                return Err(match fault {
+                    SegmentFault::Disk(fault) if fault.source.kind() == ErrorKind::NotFound => {
+                        self.damaged("no whole batch header stands here")
+                    }
+                    SegmentFault::Disk(_) | SegmentFault::Damaged { .. } => fault,
+                });
+            }
         }
         let Some(header) = self.header()? else { return Err(self.damaged("no batch stands here")) };
         let Some(place) = &self.place else { return Err(self.damaged("no segment stands here")) };

@@ -272,11 +272,12 @@ impl QueryLog {
         let recovery = recover::Recovery { disk, dir, keys, options, now_ms, origin };
         let (shared, store, tree, opened) = recovery.run(&start)?;
         let shared = Arc::new(shared);
-        let mut threads = Threads { shared: Arc::clone(&shared), running: Vec::new(), _lock: lock };
-        let tree = publisher::spawn(Arc::clone(&shared), tree).map_err(OpenFault::Thread)?;
-        threads.running.push(tree);
-        let writer = Writer::spawn(Arc::clone(&shared), store).map_err(OpenFault::Thread)?;
-        threads.running.push(writer);
+        let own = || Arc::clone(&shared);
+        let mut threads = Threads { shared: own(), writer: None, tree: None, _lock: lock };
+        let spawned = publisher::spawn(own(), tree).map_err(OpenFault::Thread)?;
+        threads.tree = Some(spawned);
+        let spawned = Writer::spawn(own(), store).map_err(OpenFault::Thread)?;
+        threads.writer = Some(spawned);
         tracing::info!(
             entries = opened.entries,
             asks_abandoned = opened.asks_abandoned,
@@ -443,19 +444,20 @@ const LOCK_FILE: &str = "lock";
 /// Ends and joins the threads when the last handle is gone, so that the lock is free afterwards.
 struct Threads {
     shared: Arc<Shared>,
-    /// The tree's and, last, the writer's: what the writer has made durable goes into the tree.
-    running: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    tree: Option<JoinHandle<()>>,
     /// Held while the log may be written.
     _lock: DiskFile,
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
+        // The threads catch their own panics; there is nothing to learn from their results.
+        let join = |thread: &mut Option<JoinHandle<()>>| thread.take().map(JoinHandle::join);
         self.shared.queue.close();
-        while let Some(thread) = self.running.pop() {
-            // The threads catch their own panics; there is nothing to learn from the result.
-            let _ = thread.join();
-            self.shared.publishing.end();
-        }
+        drop(join(&mut self.writer));
+        // What the writer has made durable goes into the tree.
+        self.shared.publishing.end();
+        drop(join(&mut self.tree));
     }
 }

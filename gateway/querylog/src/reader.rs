@@ -6,8 +6,6 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use jumpgate_tlog::VerifierKey;
-
 use crate::cipher::Cipher;
 use crate::disk::{Disk, DiskFault};
 use crate::entry::{Entry, EntryFault, LeafHash, leaf_hash};
@@ -166,8 +164,6 @@ pub(crate) struct Cursor {
     pub disk: Disk,
     pub dir: PathBuf,
     pub log_id: u64,
-    /// What the log's checkpoints are checked with.
-    pub verifier: VerifierKey,
     current: Option<(Loaded, Walk)>,
 }
 
@@ -178,8 +174,7 @@ impl Cursor {
             return Err(ReadFault::NotInitialised { path: dir.to_owned() });
         };
         let firsts = segments::list(&disk, dir)?;
-        let (log_id, verifier) = (origin.log_id, origin.verifier);
-        let cursor = Self { disk, dir: dir.to_owned(), log_id, verifier, current: None };
+        let cursor = Self { disk, dir: dir.to_owned(), log_id: origin.log_id, current: None };
         Ok((cursor, firsts))
     }
 

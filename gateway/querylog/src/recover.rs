@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use jumpgate_catalogue::{Fault, FaultCode};
-use jumpgate_tlog::SignerKey;
 
 use crate::cipher::Cipher;
 use crate::coalesce::Coalesced;
@@ -87,7 +86,7 @@ impl Recovery<'_> {
         let handles_bytes = self.disk.open_read(&handles_path)?.read_all(u64::MAX)?;
         let table = self.load_handles(&handles_bytes, &tail, &cipher)?;
         let history = self.read_history(&firsts, &tail, &cipher, &table)?;
-        let (state, signer) = self.signed(&tail)?;
+        let mut tree = self.signed(&tail)?;
 
         // From here on files are changed, and only above the durable mark.
         let handles_file = self.disk.open_write(&handles_path)?;
@@ -98,8 +97,8 @@ impl Recovery<'_> {
         drop(tail);
         store.prepare_ahead();
 
+        tree.resume()?;
         let log_id = self.origin.log_id;
-        let tree = Tree::open(&self.disk.of_tree(), self.dir, log_id, signer, state)?;
         let finder = Finder::new(self.disk.clone(), self.dir.to_owned(), log_id, firsts);
         let asks_abandoned = history.open.len() as u64;
         let composer = Composer { cipher: &cipher, time_ms: (self.now_ms)() };
@@ -148,16 +147,18 @@ impl Recovery<'_> {
         Ok((shared, store, tree, opened))
     }
 
-    /// What was signed last, whose entries must all be there, and what signs.
-    fn signed(&self, tail: &Tail) -> Result<(State, SignerKey), OpenFault> {
-        let state = State::read(&self.disk, self.dir, &self.origin.verifier)?;
+    /// The tree as it was signed last, whose entries must all be there and give its root.
+    fn signed(&self, tail: &Tail) -> Result<Tree, OpenFault> {
+        let Origin { name, log_id, verifier, .. } = &self.origin;
+        let state = State::read(&self.disk, self.dir, verifier)?;
+        state.check_published(&self.disk, self.dir, verifier)?;
         state.check_entries(self.dir, tail.walk.next_index)?;
-        let name = &self.origin.name;
-        let signer = self.keys.signer(name).map_err(|fault| TreeFault::StateDamaged {
-            path: self.dir.join("origin"),
-            why: fault.to_string(),
-        })?;
-        Ok((state, signer))
+        let other_key = || TreeFault::Key { path: self.dir.join("origin") };
+        let signer = self.keys.signer(name).map_err(|_| other_key())?;
+        if signer.verifier() != verifier {
+            return Err(other_key().into());
+        }
+        Ok(Tree::prove(&self.disk.of_tree(), self.dir, *log_id, signer, &state)?)
     }
 
     /// Walks the last segment to its end.

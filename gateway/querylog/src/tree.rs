@@ -7,12 +7,13 @@
 //! goes on from the state through the same code, so no size is ever signed with two roots.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jumpgate_tlog::{
     Checkpoint, Edge, Hash, Note, SignerKey, TILE_WIDTH, Tile, TileFault, TileKind, VerifierKey,
-    add_to_bundle,
+    add_to_bundle, entries_of_bundle,
 };
 
 use crate::disk::{Disk, DiskFault};
@@ -47,6 +48,26 @@ pub enum TreeFault {
     )]
     StateChanged {
         /// The file.
+        path: PathBuf,
+    },
+    /// The state is older than what was published.
+    #[error(
+        "{} is signed for {signed} entries and a checkpoint of {published} was published: it is \
+         an old one, and to go on from it would sign a second root; restore state and segments",
+        path.display()
+    )]
+    StateBehind {
+        /// The state file.
+        path: PathBuf,
+        /// Entries that the state is signed for.
+        signed: u64,
+        /// Entries of the published checkpoint.
+        published: u64,
+    },
+    /// The keys' folder holds another log key than the one that made this log.
+    #[error("the log key is not the one whose verifier key {} holds", path.display())]
+    Key {
+        /// The origin file.
         path: PathBuf,
     },
     /// Entries that were signed are gone.
@@ -164,6 +185,36 @@ impl State {
         format!("{STATE_FIRST_LINE}applied {}\n\n{}", self.applied, self.note)
     }
 
+    /// Sizes up to this one have been published.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Fails if something later than the state was published: then the state is an old one.
+    pub fn check_published(
+        &self,
+        disk: &Disk,
+        log_dir: &Path,
+        key: &VerifierKey,
+    ) -> Result<(), TreeFault> {
+        let dir = log_dir.join(TREE_DIR);
+        let Some(bytes) = disk.read_small(&dir.join(CHECKPOINT_FILE), STATE_BYTES_MAX)? else {
+            return Ok(());
+        };
+        let note: Option<Note> = String::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
+        let published = note
+            .and_then(|note| Checkpoint::verify(&note, key.name(), std::slice::from_ref(key)).ok());
+        // One that does not read is published anew.
+        let Some(published) = published else { return Ok(()) };
+        let signed = &self.checkpoint;
+        let is_other = published.size == signed.size && published.root != signed.root;
+        if published.size > signed.size || is_other {
+            let (path, published) = (dir.join(STATE_FILE), published.size);
+            return Err(TreeFault::StateBehind { path, signed: signed.size, published });
+        }
+        Ok(())
+    }
+
     /// Fails if entries that were signed are not there.
     pub fn check_entries(&self, log_dir: &Path, entries: u64) -> Result<(), TreeFault> {
         let signed = self.checkpoint.size;
@@ -186,30 +237,47 @@ impl Tree {
         disk.sync_dir(&dir)
     }
 
-    /// Goes on from a state, of whose entries all are durable: writes the tiles that a crash has
-    /// kept it from writing, and publishes the state's checkpoint.
-    pub fn open(
+    /// The tree that a state goes on from. The state's entries are all durable, and give the root
+    /// that it is signed for. Changes nothing.
+    pub fn prove(
         disk: &Disk,
         log_dir: &Path,
         log_id: u64,
         signer: SignerKey,
-        state: State,
+        state: &State,
     ) -> Result<Self, TreeFault> {
         let (size, path) = (state.checkpoint.size, log_dir.join(TREE_DIR).join(STATE_FILE));
         let signer = Arc::new(signer);
-        let from = |applied| Self::at(disk, log_dir, log_id, &signer, &state, applied);
+        let from = |applied| Self::at(disk, log_dir, log_id, &signer, state, applied);
         // Tiles are derived: where they are lost or wrong, they are made anew from the entries.
         for applied in [state.applied, 0] {
-            let Some(mut tree) = from(applied)? else { continue };
-            let full = tree.grow(size, u64::MAX)?;
-            if tree.edge.size() != size || tree.edge.root() != state.checkpoint.root {
-                continue;
+            let Some(mut probe) = from(applied)? else { continue };
+            while probe.edge.size() < size {
+                probe.grow(size, GROWTH_ENTRIES_MAX)?;
             }
-            tree.apply(&full)?;
-            tree.publish()?;
-            return Ok(tree);
+            if probe.edge.size() == size
+                && probe.edge.root() == state.checkpoint.root
+                && let Some(tree) = from(applied)?
+            {
+                return Ok(tree);
+            }
         }
         Err(TreeFault::EntriesChanged { path, size })
+    }
+
+    /// Grows a proven tree to the size that is signed: writes the tiles that a crash has kept it
+    /// from writing, and publishes the state's checkpoint.
+    pub fn resume(&mut self) -> Result<(), TreeFault> {
+        while self.edge.size() < self.state.checkpoint.size {
+            let full = self.grow(self.state.checkpoint.size, GROWTH_ENTRIES_MAX)?;
+            self.apply(&full)?;
+        }
+        // What a crash has left may be visible and not yet durable.
+        let path = self.dir.join(STATE_FILE);
+        self.disk.replace(&path, self.state.text().as_bytes(), true)?;
+        self.disk.sync_dir(&self.dir)?;
+        self.publish_again()?;
+        self.publish()
     }
 
     /// The tree at a size, from its full tiles and the entries after them; none if the tiles are
@@ -237,7 +305,11 @@ impl Tree {
         let read = |tile: Tile| disk.open_read(&dir.join(tile.to_string()))?.read_all(TILE_BYTES);
         let edge = match Edge::rebuild(size, &leaves, read) {
             Ok(edge) if follower.next_index() == size => edge,
-            Ok(_) | Err(TileFault::Width(_) | TileFault::Read(..)) => return Ok(None),
+            Ok(_) | Err(TileFault::Width(_)) => return Ok(None),
+            Err(TileFault::Read(_, fault)) if fault.source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(TileFault::Read(_, fault)) => return Err(fault.into()),
         };
         let (disk, signer, state) = (disk.clone(), Arc::clone(signer), state.clone());
         Ok(Some(Self { disk, dir, signer, state, edge, bundle, follower }))
@@ -307,6 +379,33 @@ impl Tree {
         }
         for folder in folders {
             self.disk.sync_dir(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the partial tiles of all sizes since the last full ones: a power cut may have taken
+    /// those that were published and not synced. They all begin like the present ones.
+    fn publish_again(&self) -> Result<(), TreeFault> {
+        let mut bundle_ends = vec![0];
+        for entry in entries_of_bundle(&self.bundle) {
+            let entry_bytes = 2 + entry.map_or(0, <[u8]>::len);
+            bundle_ends.push(bundle_ends.last().copied().unwrap_or(0) + entry_bytes);
+        }
+        let size = self.edge.size();
+        let bundle = Tile::of_tree(TileKind::Entries, size / TILE_WIDTH, size);
+        let bundle = bundle.map(|tile| (tile, self.bundle.clone()));
+        for (tile, bytes) in bundle.into_iter().chain(self.edge.partial()) {
+            for width in 1..tile.width() {
+                let path = self.dir.join(tile.narrowed(width).to_string());
+                let end = match tile.kind() {
+                    TileKind::Entries => bundle_ends[width as usize],
+                    TileKind::Hashes(_) => 32 * width as usize,
+                };
+                let is_there = self.disk.open_read(&path).and_then(|file| file.bytes());
+                if !is_there.is_ok_and(|length| length == end as u64) {
+                    self.write(&path, &bytes[..end], false)?;
+                }
+            }
         }
         Ok(())
     }

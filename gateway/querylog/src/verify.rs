@@ -110,6 +110,8 @@ struct OpenAsk {
 
 impl Check {
     fn run(&mut self, dir: &Path, keys: Option<&Keys>) -> Result<(), ReadFault> {
+        // The tree first: while the log grows, its segments hold whatever was signed before.
+        let tree = TreeCheck::open(dir);
         let (mut cursor, firsts) = Cursor::open(Disk::default(), dir)?;
         let mut unopened = None;
         if let Some(keys) = keys {
@@ -119,7 +121,7 @@ impl Check {
             }
         }
         self.report.segments = firsts.len() as u64;
-        match TreeCheck::open(&cursor.disk, dir, &cursor.verifier) {
+        match tree {
             Ok(tree) => {
                 self.report.published = tree.published();
                 self.tree = Some(tree);

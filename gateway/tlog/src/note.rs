@@ -126,14 +126,15 @@ impl FromStr for Note {
         if note.len() > NOTE_BYTES_MAX {
             return Err(NoteFault::TooLong);
         }
+        if note.bytes().any(|byte| byte < b' ' && byte != b'\n') {
+            return Err(NoteFault::Malformed);
+        }
         // The last empty line parts text and signatures.
         let text_end = note.rfind("\n\n").ok_or(NoteFault::Malformed)? + 1;
         let (text, lines) = (&note[..text_end], &note[text_end + 1..]);
-        if !is_text(text) || !lines.ends_with('\n') {
-            return Err(NoteFault::Malformed);
-        }
+        let lines = lines.strip_suffix('\n').ok_or(NoteFault::Malformed)?;
         let mut signatures = Vec::new();
-        for line in lines.lines() {
+        for line in lines.split('\n') {
             if signatures.len() == SIGNATURES_MAX {
                 return Err(NoteFault::TooManySignatures);
             }

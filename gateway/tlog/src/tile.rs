@@ -89,6 +89,11 @@ impl Tile {
         self.width() == TILE_WIDTH
     }
 
+    /// The same tile when it had fewer cells, at least 1.
+    pub fn narrowed(self, width: u64) -> Self {
+        Self { width: width.clamp(1, self.width()) as u16, ..self }
+    }
+
     /// The same tile once it is full.
     pub fn full(self) -> Self {
         Self { width: TILE_WIDTH as u16, ..self }
@@ -137,7 +142,8 @@ impl FromStr for Tile {
         }
         let tile = Self { kind, index, width };
         // There is one way to write a tile; whatever was read otherwise is another text.
-        if tile.to_string() == path && width > 0 { Ok(tile) } else { Err(InvalidTile) }
+        let is_tile = (1..=TILE_WIDTH).contains(&tile.width()) && tile.to_string() == path;
+        if is_tile { Ok(tile) } else { Err(InvalidTile) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the making of tiles. Memory does not grow with the tree: at most 255 hashes a level.
 
-use crate::tile::{TILE_LEVELS, TILE_WIDTH, hashes_of};
+use crate::tile::{TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, hashes_of};
 use crate::{Hash, Tile, TileKind};
 
 /// The partial tiles of a tree and its size.
@@ -108,7 +108,8 @@ impl Edge {
         let mut hash = leaf;
         for (level, hashes) in (0..).zip(&mut self.levels) {
             hashes.push(hash);
-            let index = (self.size - 1) >> (8 * (u32::from(level) + 1));
+            let leaves_log = TILE_HEIGHT * (u32::from(level) + 1);
+            let index = (self.size - 1).checked_shr(leaves_log).unwrap_or(0);
             let Some(tile) = Tile::of_tree(TileKind::Hashes(level), index, self.size) else {
                 return;
             };

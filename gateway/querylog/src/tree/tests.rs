@@ -99,22 +99,70 @@ async fn lost_and_wrong_tiles_are_made_anew_at_a_start() {
 }
 
 #[tokio::test]
-async fn a_crash_at_any_operation_of_the_tree_is_mended_by_a_start() {
+async fn a_fault_at_any_write_or_sync_of_the_tree_stops_the_log_and_is_mended_by_a_start() {
     let log = TestLog::made();
     log_of(&log, 510).await;
-    // Between the state and the checkpoint stands what a start has to make good.
+    for count in 0..12 {
+        for is_sync in [false, true] {
+            let fail_after = |count| match is_sync {
+                true => log.disk.tree_faults.fail_sync_after(count),
+                false => log.disk.tree_faults.fail_write_after(count),
+            };
+            fail_after(count);
+            if let Ok((querylog, _)) = log.try_open() {
+                let _ = querylog.act(Act::Config, &Details::new()).await;
+                // Every start has faults until the last write or sync was one.
+                let _ = querylog.close().await;
+            }
+            fail_after(u32::MAX);
+            let (querylog, _) = log.open();
+            querylog.close().await.unwrap();
+            let report = verify(&log.dir, Some(&log.keys)).unwrap();
+            assert_eq!(report.published, report.entries, "{count} {is_sync}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_makes_good_what_stands_between_state_and_checkpoint() {
+    let log = TestLog::made();
+    log_of(&log, 510).await;
     let tree = log.dir.join(TREE_DIR);
-    let before: Vec<_> =
-        ["checkpoint", "state"].map(|file| fs::read(tree.join(file)).unwrap()).into();
+    let checkpoint = fs::read(tree.join("checkpoint")).unwrap();
     log_of(&log, 520).await;
-    fs::write(tree.join("checkpoint"), &before[0]).unwrap();
+    // Published and not synced: the checkpoint, a partial tile's bytes, another one's name.
+    fs::write(tree.join("checkpoint"), &checkpoint).unwrap();
+    fs::write(tree.join("tile/0/002.p/8"), b"").unwrap();
+    fs::remove_file(tree.join("tile/entries/002.p/8")).unwrap();
     fs::remove_file(tree.join("tile/0/001")).unwrap();
     fs::remove_dir_all(tree.join("tile/1")).unwrap();
     assert_eq!(log_of(&log, 522).await.published, 522);
-    // An older state, as before a rename: the same entries give the same root again.
-    fs::write(tree.join("state"), &before[1]).unwrap();
-    fs::write(tree.join("checkpoint"), &before[0]).unwrap();
-    assert_eq!(log_of(&log, 524).await.published, 524);
+    let now = fs::read(tree.join("tile/0/002.p/10")).unwrap();
+    assert_eq!(fs::read(tree.join("tile/0/002.p/8")).unwrap(), now[..8 * 32]);
+    let now = fs::read(tree.join("tile/entries/002.p/10")).unwrap();
+    let was = fs::read(tree.join("tile/entries/002.p/8")).unwrap();
+    assert!(now.starts_with(&was) && jumpgate_tlog::entries_of_bundle(&was).count() == 8);
+}
+
+#[tokio::test]
+async fn an_old_state_or_checkpoint_put_back_is_found() {
+    let log = TestLog::made();
+    log_of(&log, 300).await;
+    let tree = log.dir.join(TREE_DIR);
+    let old = ["state", "checkpoint"].map(|file| fs::read(tree.join(file)).unwrap());
+    log_of(&log, 400).await;
+    let new = ["state", "checkpoint"].map(|file| fs::read(tree.join(file)).unwrap());
+
+    fs::write(tree.join("state"), &old[0]).unwrap();
+    let fault = log.try_open().unwrap_err();
+    assert!(matches!(fault, OpenFault::Tree(TreeFault::StateBehind { .. })), "{fault}");
+    assert!(flaws(&log)[0].contains("it is of 400 entries, and the state of 300"));
+    fs::write(tree.join("state"), &new[0]).unwrap();
+
+    fs::write(tree.join("checkpoint"), &old[1]).unwrap();
+    fs::write(tree.join("tile/entries/000"), b"other entries").unwrap();
+    let found = flaws(&log);
+    assert!(found[0].contains("older than") && found[1].contains("tile/entries/000"), "{found:?}");
 }
 
 #[tokio::test]
@@ -143,12 +191,24 @@ async fn what_was_signed_must_be_there_unchanged() {
 
     let third = log.with_its_keys();
     log_of(&third, 290).await;
+    let checkpoint = log.dir.join(TREE_DIR).join("checkpoint");
+    let published = fs::read(&checkpoint).unwrap();
     fs::copy(third.dir.join(TREE_DIR).join(STATE_FILE), &state).unwrap();
+    fs::copy(third.dir.join(TREE_DIR).join("checkpoint"), &checkpoint).unwrap();
+    // What follows the last batch may be evidence: a start that refuses leaves it as it is.
+    let segment = log.segment(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    let last = bytes.len() - 100;
+    bytes[last..].fill(0xee);
+    fs::write(&segment, &bytes).unwrap();
     let fault = log.try_open().unwrap_err();
     assert!(matches!(fault, OpenFault::Tree(TreeFault::EntriesChanged { .. })), "{fault}");
-    assert!(flaws(&log)[0].contains("do not have the root"), "{:?}", flaws(&log));
+    let found = flaws(&log);
+    assert!(found.iter().any(|flaw| flaw.contains("do not have the root")), "{found:?}");
 
+    assert!(fs::read(&segment).unwrap() == bytes, "a refused start has changed the segment");
     fs::write(&state, &whole).unwrap();
+    fs::write(&checkpoint, &published).unwrap();
     log_of(&log, 302).await;
 }
 

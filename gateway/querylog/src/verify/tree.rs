@@ -10,8 +10,9 @@ use jumpgate_tlog::{
 };
 
 use crate::disk::Disk;
+use crate::origin::Origin;
 use crate::tree::{CHECKPOINT_FILE, State, TREE_DIR};
-use crate::verify::Flaw;
+use crate::verify::{FLAWS_MAX, Flaw};
 
 /// A tree that grows beside the walk over the entries.
 pub(super) struct TreeCheck {
@@ -20,6 +21,8 @@ pub(super) struct TreeCheck {
     signed: Checkpoint,
     /// What is published; its tiles must be there.
     published: Checkpoint,
+    /// A size whose full tiles must be there whatever is published.
+    applied: u64,
     edge: Edge,
     bundle: Vec<u8>,
     pub flaws: Vec<Flaw>,
@@ -27,14 +30,34 @@ pub(super) struct TreeCheck {
 
 impl TreeCheck {
     /// Reads what was signed and published.
-    pub fn open(disk: &Disk, log_dir: &Path, key: &VerifierKey) -> Result<Self, Flaw> {
+    pub fn open(log_dir: &Path) -> Result<Self, Flaw> {
+        let disk = Disk::default();
+        let origin = match Origin::read(&disk, log_dir) {
+            Ok(Some(origin)) => origin,
+            Ok(None) => return Err(flaw(None, "there is no log")),
+            Err(fault) => return Err(flaw(None, fault)),
+        };
+        let key = &origin.verifier;
+        let state = || State::read(&disk, log_dir, key).map_err(|fault| flaw(None, fault));
         let dir = log_dir.join(TREE_DIR);
-        // The checkpoint first: the state is signed before it is published.
-        let published = published(&dir.join(CHECKPOINT_FILE), key)?;
-        let state = State::read(disk, log_dir, key).map_err(|fault| flaw(None, fault))?;
-        let signed = state.checkpoint;
-        let flaws = Vec::new();
-        Ok(Self { dir, signed, published, edge: Edge::new(), bundle: Vec::new(), flaws })
+        // The state before and after the checkpoint: what is published lies between the two, also
+        // while the log grows.
+        let (before, published, after) =
+            (state()?, published(&dir.join(CHECKPOINT_FILE), key)?, state()?);
+        let mut flaws = Vec::new();
+        let path = || Some(dir.join(CHECKPOINT_FILE));
+        if published.size < before.applied() {
+            let what = format!("it is older than the {} entries published once", before.applied());
+            flaws.push(flaw(path(), what));
+        }
+        if published.size > after.checkpoint.size {
+            let signed = after.checkpoint.size;
+            let what = format!("it is of {} entries, and the state of {signed}", published.size);
+            flaws.push(flaw(path(), what));
+        }
+        let (applied, signed) = (before.applied(), after.checkpoint);
+        let (edge, bundle) = (Edge::new(), Vec::new());
+        Ok(Self { dir, signed, published, applied, edge, bundle, flaws })
     }
 
     /// Entries in the published tree.
@@ -53,7 +76,7 @@ impl TreeCheck {
             let bytes = std::mem::take(&mut self.bundle);
             full.extend(tile.map(|tile| (tile, bytes)));
         }
-        if size <= self.published.size {
+        if size <= self.published.size.max(self.applied) {
             full.iter().for_each(|(tile, bytes)| self.compare(*tile, bytes));
         }
         if size == self.published.size {
@@ -70,8 +93,9 @@ impl TreeCheck {
         if self.edge.size() == 0 {
             self.compare_roots();
         }
-        if self.signed.size > self.edge.size() {
-            let (signed, entries) = (self.signed.size, self.edge.size());
+        let entries = self.edge.size();
+        if self.signed.size > entries {
+            let signed = self.signed.size;
             self.flaws.push(flaw(
                 Some(self.dir.join("state")),
                 format!("it is signed for {signed} entries, and the log holds {entries}"),
@@ -92,13 +116,17 @@ impl TreeCheck {
     }
 
     fn compare(&mut self, tile: Tile, bytes: &[u8]) {
+        if self.flaws.len() >= FLAWS_MAX {
+            return;
+        }
         let path = self.dir.join(tile.to_string());
-        let what = match std::fs::read(&path) {
+        let read = |path: &Path| Disk::default().open_read(path)?.read_all(TILE_BYTES_MAX);
+        let what = match read(&path) {
             Ok(found) if found == bytes => return,
             // A partial tile may go once the full one is there.
             Err(_) if self.dir.join(tile.full().to_string()).exists() && !tile.is_full() => return,
-            Ok(_) => "it is not what follows from the entries".to_owned(),
-            Err(error) => format!("it cannot be read: {error}"),
+            Ok(_) => format!("it is not what follows from the entries; {ANEW}"),
+            Err(fault) => format!("it cannot be read: {}; {ANEW}", fault.source),
         };
         self.flaws.push(flaw(Some(path), what));
     }
@@ -106,7 +134,10 @@ impl TreeCheck {
 
 fn published(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Flaw> {
     let wrong = |what: String| flaw(Some(path.to_owned()), what);
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let bytes = Disk::default().read_small(path, CHECKPOINT_BYTES_MAX);
+    let bytes = bytes.map_err(|fault| wrong(fault.source.to_string()))?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = text.ok_or_else(|| wrong("it is missing or not a text".to_owned()))?;
     let note: Note = text.parse().map_err(|fault| wrong(format!("{fault}")))?;
     let checkpoint = Checkpoint::verify(&note, key.name(), std::slice::from_ref(key));
     checkpoint.map_err(|fault| wrong(fault.to_string()))
@@ -115,3 +146,9 @@ fn published(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Flaw> {
 fn flaw(file: Option<PathBuf>, what: impl ToString) -> Flaw {
     Flaw { file, offset: None, index: None, what: what.to_string() }
 }
+
+/// What to do about a tile.
+const ANEW: &str = "remove the folder tree/tile and start the gateway, which makes all tiles anew";
+/// A bundle of 256 entries of the largest size, and a byte.
+const TILE_BYTES_MAX: u64 = 256 * (2 + 65_535) + 1;
+const CHECKPOINT_BYTES_MAX: u64 = 8192;

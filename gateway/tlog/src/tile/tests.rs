@@ -30,6 +30,8 @@ fn a_tile_has_one_path() {
         "tile/0/x001/x000",
         "tile/0/000.p/0",
         "tile/0/000.p/256",
+        "tile/0/000.p/257",
+        "tile/0/000.p/65535",
         "tile/0/000.p/01",
         "tile/0/000.p/",
         "tile/0/000.p/1/1",
