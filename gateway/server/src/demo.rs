@@ -67,7 +67,8 @@ fn print_lines_to_try(stage: &Stage) {
     println!("{curl} https://localhost:{}/v1/catalogue\n", address.port());
     println!("curl http://{}/metrics\n", stage.admin_address());
     println!(
-        "jumpgate receipt verify {folder}/*.tlog-proof --key \\\n  $(sed -n 's/^verifier_key //p' {folder}/log/origin)"
+        "jumpgate receipt verify {folder}/*.tlog-proof --key \\\n  \
+         $(sed -n 's/^verifier_key //p' {folder}/log/origin)"
     );
     println!("jumpgate log show {folder}/log --keys {folder}/keys");
     println!("jumpgate kill {folder}/jumpgate.toml civil-registry");

@@ -5,11 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use jumpgate::cli::{Command, run};
 
-/// A query makes some hundred small allocations that are freed on another thread: glibc's allocator
-/// takes twice the time for them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run(Command::parse()) {
         Ok(code) => code,
