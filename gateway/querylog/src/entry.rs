@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use jumpgate_catalogue::{Digest, QueryId};
 use minicbor::{Decoder, Encoder, data, decode, encode};
-use ring::digest::{Context, SHA256};
 
 use crate::kind::Kind;
 
@@ -23,12 +22,7 @@ pub type LeafHash = [u8; 32];
 
 /// RFC 6962 §2.1 leaf hash: SHA-256 of a zero byte and the entry.
 pub fn leaf_hash(entry: &[u8]) -> LeafHash {
-    let mut context = Context::new(&SHA256);
-    context.update(&[0]);
-    context.update(entry);
-    let mut hash = [0; 32];
-    hash.copy_from_slice(context.finish().as_ref());
-    hash
+    jumpgate_tlog::Hash::of_leaf(entry).0
 }
 
 /// The public part of a record. Borrowed while it is made or decoded; see [`Entry::into_owned`].

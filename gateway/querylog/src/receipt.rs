@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::civil::Date;
 use jumpgate_catalogue::Verdict;
 use jumpgate_tlog::{
-    Checkpoint, Hash, Note, ProofFault, TILE_WIDTH, Tile, TlogProof, TlogProofFault, VerifierKey,
+    Checkpoint, Hash, ProofFault, TILE_WIDTH, Tile, TlogProof, TlogProofFault, VerifierKey,
     inclusion_proof,
 };
 use minicbor::{Decoder, Encoder};
@@ -17,7 +17,7 @@ use minicbor::{Decoder, Encoder};
 use crate::disk::{Disk, DiskFault};
 use crate::entry::{Entry, EntryFault};
 use crate::fields::{self, Field, FieldId, Fields};
-use crate::tree::{CHECKPOINT_FILE, TREE_DIR};
+use crate::tree::{TREE_DIR, published};
 
 /// What a receipt proves, read without the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,13 +87,7 @@ pub(crate) fn receipt(
     fields: Option<&Fields>,
 ) -> Result<Option<String>, DiskFault> {
     let dir = log_dir.join(TREE_DIR);
-    let Some(note) = disk.read_small(&dir.join(CHECKPOINT_FILE), CHECKPOINT_BYTES_MAX)? else {
-        return Ok(None);
-    };
-    let note: Option<Note> = String::from_utf8(note).ok().and_then(|note| note.parse().ok());
-    let Some(note) = note else { return Ok(None) };
-    let checkpoint = Checkpoint::verify(&note, key.name(), std::slice::from_ref(key));
-    let Ok(checkpoint) = checkpoint else { return Ok(None) };
+    let Some((note, checkpoint)) = published(disk, log_dir, key)? else { return Ok(None) };
     let hashes = match inclusion_proof(index, checkpoint.size, |tile| read(disk, &dir, tile)) {
         Ok(hashes) => hashes,
         Err(ProofFault::Outside { .. } | ProofFault::Tile(_)) => return Ok(None),
@@ -174,7 +168,6 @@ impl Opened {
 const VERSION: u8 = 1;
 /// What a caller was told.
 const OPENED: [FieldId; 2] = [FieldId::Verdict, FieldId::AsOf];
-const CHECKPOINT_BYTES_MAX: u64 = 8192;
 
 #[cfg(test)]
 mod tests;

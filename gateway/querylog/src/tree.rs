@@ -197,19 +197,13 @@ impl State {
         log_dir: &Path,
         key: &VerifierKey,
     ) -> Result<(), TreeFault> {
-        let dir = log_dir.join(TREE_DIR);
-        let Some(bytes) = disk.read_small(&dir.join(CHECKPOINT_FILE), STATE_BYTES_MAX)? else {
-            return Ok(());
-        };
-        let note: Option<Note> = String::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
-        let published = note
-            .and_then(|note| Checkpoint::verify(&note, key.name(), std::slice::from_ref(key)).ok());
         // One that does not read is published anew.
-        let Some(published) = published else { return Ok(()) };
+        let Some((_, published)) = published(disk, log_dir, key)? else { return Ok(()) };
         let signed = &self.checkpoint;
         let is_other = published.size == signed.size && published.root != signed.root;
         if published.size > signed.size || is_other {
-            let (path, published) = (dir.join(STATE_FILE), published.size);
+            let path = log_dir.join(TREE_DIR).join(STATE_FILE);
+            let published = published.size;
             return Err(TreeFault::StateBehind { path, signed: signed.size, published });
         }
         Ok(())
@@ -224,6 +218,20 @@ impl State {
         let path = log_dir.join(TREE_DIR).join(STATE_FILE);
         Err(TreeFault::EntriesLost { path, signed, entries })
     }
+}
+
+/// The published checkpoint; none if it is missing or not signed with `key`.
+pub(crate) fn published(
+    disk: &Disk,
+    log_dir: &Path,
+    key: &VerifierKey,
+) -> Result<Option<(Note, Checkpoint)>, DiskFault> {
+    let path = log_dir.join(TREE_DIR).join(CHECKPOINT_FILE);
+    let bytes = disk.read_small(&path, STATE_BYTES_MAX)?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(note) = text.and_then(|text| text.parse::<Note>().ok()) else { return Ok(None) };
+    let verified = Checkpoint::verify(&note, key.name(), std::slice::from_ref(key));
+    Ok(verified.ok().map(|checkpoint| (note, checkpoint)))
 }
 
 impl Tree {

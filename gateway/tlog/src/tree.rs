@@ -36,25 +36,6 @@ impl Edge {
         Self { size: 0, levels: [const { Vec::new() }; TILE_LEVELS as usize] }
     }
 
-    /// The edge of a tree whose tiles are stored. Whether they are the right ones shows the root.
-    ///
-    /// # Errors
-    /// A tile cannot be read or has another length.
-    pub fn load<E>(
-        size: u64,
-        mut read: impl FnMut(Tile) -> Result<Vec<u8>, E>,
-    ) -> Result<Self, TileFault<E>> {
-        let mut edge = Self { size, ..Self::new() };
-        for tile in Tile::partial_of_tree(size) {
-            if let TileKind::Hashes(level) = tile.kind() {
-                let bytes = read(tile).map_err(|error| TileFault::Read(tile, error))?;
-                let hashes = hashes_of(&bytes, tile.width()).ok_or(TileFault::Width(tile))?;
-                edge.levels[usize::from(level)] = hashes;
-            }
-        }
-        Ok(edge)
-    }
-
     /// The edge of a tree whose full tiles are stored and of whose leaves those after the last full
     /// tile are known. What this reads is a few hundred tiles, however large the tree.
     ///

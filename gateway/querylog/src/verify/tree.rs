@@ -5,13 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use jumpgate_tlog::{
-    Checkpoint, Edge, Hash, Note, TILE_WIDTH, Tile, TileKind, VerifierKey, add_to_bundle,
-};
+use jumpgate_tlog::{Checkpoint, Edge, Hash, TILE_WIDTH, Tile, TileKind, add_to_bundle};
 
 use crate::disk::Disk;
 use crate::origin::Origin;
-use crate::tree::{CHECKPOINT_FILE, State, TREE_DIR};
+use crate::tree::{CHECKPOINT_FILE, State, TREE_DIR, published};
 use crate::verify::{FLAWS_MAX, Flaw};
 
 /// A tree that grows beside the walk over the entries.
@@ -42,10 +40,14 @@ impl TreeCheck {
         let dir = log_dir.join(TREE_DIR);
         // The state before and after the checkpoint: what is published lies between the two, also
         // while the log grows.
-        let (before, published, after) =
-            (state()?, published(&dir.join(CHECKPOINT_FILE), key)?, state()?);
-        let mut flaws = Vec::new();
+        let before = state()?;
         let path = || Some(dir.join(CHECKPOINT_FILE));
+        let published =
+            published(&disk, log_dir, key).map_err(|fault| flaw(path(), fault.source))?;
+        let unsigned = || flaw(path(), "it is missing or not signed with the log's key");
+        let (_, published) = published.ok_or_else(unsigned)?;
+        let after = state()?;
+        let mut flaws = Vec::new();
         if published.size < before.applied() {
             let what = format!("it is older than the {} entries published once", before.applied());
             flaws.push(flaw(path(), what));
@@ -132,17 +134,6 @@ impl TreeCheck {
     }
 }
 
-fn published(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Flaw> {
-    let wrong = |what: String| flaw(Some(path.to_owned()), what);
-    let bytes = Disk::default().read_small(path, CHECKPOINT_BYTES_MAX);
-    let bytes = bytes.map_err(|fault| wrong(fault.source.to_string()))?;
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let text = text.ok_or_else(|| wrong("it is missing or not a text".to_owned()))?;
-    let note: Note = text.parse().map_err(|fault| wrong(format!("{fault}")))?;
-    let checkpoint = Checkpoint::verify(&note, key.name(), std::slice::from_ref(key));
-    checkpoint.map_err(|fault| wrong(fault.to_string()))
-}
-
 fn flaw(file: Option<PathBuf>, what: impl ToString) -> Flaw {
     Flaw { file, offset: None, index: None, what: what.to_string() }
 }
@@ -151,4 +142,3 @@ fn flaw(file: Option<PathBuf>, what: impl ToString) -> Flaw {
 const ANEW: &str = "remove the folder tree/tile and start the gateway, which makes all tiles anew";
 /// A bundle of 256 entries of the largest size, and a byte.
 const TILE_BYTES_MAX: u64 = 256 * (2 + 65_535) + 1;
-const CHECKPOINT_BYTES_MAX: u64 = 8192;
