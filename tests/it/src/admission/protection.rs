@@ -88,6 +88,8 @@ async fn a_busy_department_sees_no_more_than_concurrency_max() {
     // Those that wait have no ask on record: they may yet be refused.
     let asked = async || (harness.records_of(Kind::Ask).len() == 2).then_some(());
     eventually("two asks", asked).await;
+    let at_department = async || (harness.civil().requests().in_flight == 2).then_some(());
+    eventually("both have reached the department", at_department).await;
     let refused = client.stream().ask(&age(18, WIDOW)).await;
     assert_problem(&refused, 503, "department-busy");
     harness.civil().faults().clear();
