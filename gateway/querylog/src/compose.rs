@@ -26,6 +26,16 @@ pub(crate) struct Composed {
     pub record: Vec<u8>,
     pub leaf_hash: LeafHash,
     pub time_ms: u64,
+    pub effect: Effect,
+}
+
+/// What an entry does to open questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Opens,
+    /// Closes the `ask` at this leaf index.
+    Closes(u64),
+    Neither,
 }
 
 /// What a closing entry repeats of its `ask`, so that it can be read alone.
@@ -283,7 +293,12 @@ impl Composer<'_> {
             self.cipher.seal(&mut record, text_at, unique, subject, &leaf_hash);
         }
         crate::frame::write_record_header(&mut record, entry_end - RECORD_HEADER_BYTES);
-        Ok(Composed { record, leaf_hash, time_ms: self.time_ms })
+        let effect = match (entry.kind, entry.ask) {
+            (Kind::Ask, _) => Effect::Opens,
+            (_, Some(ask)) => Effect::Closes(ask),
+            (_, None) => Effect::Neither,
+        };
+        Ok(Composed { record, leaf_hash, time_ms: self.time_ms, effect })
     }
 }
 

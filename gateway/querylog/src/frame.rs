@@ -15,6 +15,35 @@ const ALIGNMENT_BYTES: usize = 8;
 /// What a frame adds to its records, at most.
 pub(crate) const BATCH_OVERHEAD_BYTES: usize = BATCH_HEADER_BYTES + CRC_BYTES + ALIGNMENT_BYTES;
 
+/// What a header says of everything before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Rows of the handle table that were durable.
+    pub handle_rows: u64,
+    /// Every `ask` below this leaf index has its closing entry, in the batch itself at the latest.
+    pub closed_below: u64,
+    /// True if questions are asked once their `ask` is written, before it is durable.
+    pub asks_written: bool,
+}
+
+impl Marks {
+    fn encode(self, header: &mut [u8; 64]) {
+        header[32..40].copy_from_slice(&self.handle_rows.to_le_bytes());
+        header[48..56].copy_from_slice(&self.closed_below.to_le_bytes());
+        header[56..60].copy_from_slice(&u32::from(self.asks_written).to_le_bytes());
+    }
+
+    fn decode(header: &[u8]) -> Option<Self> {
+        let asks_written = match u32_at(header, 56) {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let (handle_rows, closed_below) = (u64_at(header, 32), u64_at(header, 48));
+        Some(Self { handle_rows, closed_below, asks_written })
+    }
+}
+
 /// The header of a segment file. A segment is begun only after everything before it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -23,8 +52,8 @@ pub(crate) struct SegmentHeader {
     pub first_index: u64,
     /// Size of the file.
     pub segment_bytes: u64,
-    /// Rows of the handle table that were durable when the segment was begun.
-    pub handle_rows: u64,
+    /// As they were when the segment was begun.
+    pub marks: Marks,
 }
 
 impl SegmentHeader {
@@ -34,7 +63,7 @@ impl SegmentHeader {
         header[8..16].copy_from_slice(&self.log_id.to_le_bytes());
         header[16..24].copy_from_slice(&self.first_index.to_le_bytes());
         header[24..32].copy_from_slice(&self.segment_bytes.to_le_bytes());
-        header[32..40].copy_from_slice(&self.handle_rows.to_le_bytes());
+        self.marks.encode(&mut header);
         header[40..44].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         header[44..48].copy_from_slice(&HASH_SHA256.to_le_bytes());
         seal_header(&mut header);
@@ -50,7 +79,7 @@ impl SegmentHeader {
             log_id: u64_at(header, 8),
             first_index: u64_at(header, 16),
             segment_bytes: u64_at(header, 24),
-            handle_rows: u64_at(header, 32),
+            marks: Marks::decode(header)?,
         })
     }
 }
@@ -63,8 +92,8 @@ pub(crate) struct BatchHeader {
     pub first_index: u64,
     /// Every entry below this index was durable when the batch was written: the durable mark.
     pub durable_entries: u64,
-    /// Rows of the handle table that were durable when the batch was written.
-    pub handle_rows: u64,
+    /// As they were when the batch was written.
+    pub marks: Marks,
     pub payload_bytes: u32,
     pub entry_count: u32,
 }
@@ -76,7 +105,7 @@ impl BatchHeader {
         header[8..16].copy_from_slice(&self.log_id.to_le_bytes());
         header[16..24].copy_from_slice(&self.first_index.to_le_bytes());
         header[24..32].copy_from_slice(&self.durable_entries.to_le_bytes());
-        header[32..40].copy_from_slice(&self.handle_rows.to_le_bytes());
+        self.marks.encode(&mut header);
         header[40..44].copy_from_slice(&self.payload_bytes.to_le_bytes());
         header[44..48].copy_from_slice(&self.entry_count.to_le_bytes());
         seal_header(&mut header);
@@ -89,10 +118,15 @@ impl BatchHeader {
             log_id: u64_at(header, 8),
             first_index: u64_at(header, 16),
             durable_entries: u64_at(header, 24),
-            handle_rows: u64_at(header, 32),
+            marks: Marks::decode(header)?,
             payload_bytes: u32_at(header, 40),
             entry_count: u32_at(header, 44),
         })
+    }
+
+    /// Leaf index after the batch's last entry.
+    pub fn end(&self) -> u64 {
+        self.first_index.saturating_add(u64::from(self.entry_count))
     }
 
     /// Size of the whole frame.
@@ -193,8 +227,8 @@ pub(crate) struct Walk {
     durable_elsewhere: u64,
     /// Where the last whole frame begins.
     pub last_frame: Option<usize>,
-    /// The latest count of handle rows seen.
-    pub handle_rows: u64,
+    /// The latest marks seen.
+    pub marks: Marks,
 }
 
 impl Walk {
@@ -206,7 +240,7 @@ impl Walk {
             next_index: header.first_index,
             durable_elsewhere,
             last_frame: None,
-            handle_rows: header.handle_rows,
+            marks: header.marks,
         }
     }
 
@@ -219,7 +253,7 @@ impl Walk {
             next_index,
             durable_elsewhere: 0,
             last_frame: None,
-            handle_rows: 0,
+            marks: Marks::default(),
         };
         walk.parse(bytes)
     }
@@ -234,14 +268,14 @@ impl Walk {
         }
         match self.parse(bytes) {
             Ok(batch) => {
-                let end = batch.header.first_index + u64::from(batch.header.entry_count);
+                let end = batch.header.end();
                 if self.durable_elsewhere != 0 && end > self.durable_elsewhere {
                     let why = "the batch overlaps the next segment";
                     return Err(Damage { offset: self.offset, why });
                 }
                 self.last_frame = Some(self.offset);
                 self.next_index = end;
-                self.handle_rows = batch.header.handle_rows;
+                self.marks = batch.header.marks;
                 // A parsed frame lies within the segment.
                 self.offset += batch.header.frame_bytes() as usize;
                 Ok(Some(batch))
@@ -265,6 +299,9 @@ impl Walk {
         }
         if header.first_index != self.next_index || header.durable_entries > header.first_index {
             return Err("the batch has the wrong index");
+        }
+        if header.marks.closed_below > header.end() {
+            return Err("the batch closes questions that are still to come");
         }
         let (head, rest) = rest.split_at(BATCH_HEADER_BYTES);
         let payload_bytes = header.payload_bytes as usize;

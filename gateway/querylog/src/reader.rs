@@ -230,7 +230,7 @@ impl Sealer {
         let last = firsts.last().copied().unwrap_or(0);
         cursor.enter(last, 0)?;
         while cursor.step()?.is_some() {}
-        let rows = cursor.place().map_or(0, |(_, walk)| walk.handle_rows);
+        let rows = cursor.place().map_or(0, |(_, walk)| walk.marks.handle_rows);
         Self::load(&cursor.disk, dir, cursor.log_id, rows, keys)
     }
 

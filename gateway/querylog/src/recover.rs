@@ -3,7 +3,7 @@
 //! Owns the rules of `spec/query-log.md` §Recovery. Reading is what `verify` and `Reader` use;
 //! writing is what the writer thread uses. A fault before the tail is mended has changed nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -21,7 +21,7 @@ use crate::handles::{self, HANDLES_FILE, HandleTable};
 use crate::keys::Keys;
 use crate::kind::Kind;
 use crate::log::{OpenFault, Opened, PastClosing, PastOutcome, StartDetails};
-use crate::options::{LogOptions, NowMs};
+use crate::options::{AskMode, LogOptions, NowMs};
 use crate::origin::Origin;
 use crate::publisher::Publishing;
 use crate::queue::Queue;
@@ -43,7 +43,7 @@ pub(crate) struct Recovery<'a> {
     pub origin: Origin,
 }
 
-/// What the entries since the last `start` and of the last day say.
+/// What the entries since the oldest open question and of the last day say.
 #[derive(Default)]
 struct History {
     /// Open questions, by their index: the encoded `ask`.
@@ -51,14 +51,8 @@ struct History {
     /// Asks closed by an entry already seen whose `ask` is still to come, further back.
     closed: HashSet<u64>,
     outcomes: Vec<PastOutcome>,
-    /// The mode of asks that the last `start` names; none while it has not been met.
-    last_start: Option<LastStart>,
     /// The kind of the very last entry.
     last_kind: Option<Kind>,
-}
-
-struct LastStart {
-    asks_written: bool,
 }
 
 /// The end of the log and the bytes around it.
@@ -90,10 +84,11 @@ impl Recovery<'_> {
 
         // From here on files are changed, and only above the durable mark.
         let handles_file = self.disk.open_write(&handles_path)?;
-        handles::cut(&handles_file, &handles_bytes, tail.walk.handle_rows)?;
+        handles::cut(&handles_file, &handles_bytes, tail.walk.marks.handle_rows)?;
         drop(handles_bytes);
         let (segment, torn_bytes) = self.mend(&tail)?;
-        let mut store = self.store(&tail, segment, handles_file);
+        let open = history.open.keys().copied().collect();
+        let mut store = self.store(&tail, segment, handles_file, open);
         drop(tail);
         store.prepare_ahead();
 
@@ -103,8 +98,7 @@ impl Recovery<'_> {
         let asks_abandoned = history.open.len() as u64;
         let composer = Composer { cipher: &cipher, time_ms: (self.now_ms)() };
         let interrupted = !matches!(history.last_kind, None | Some(Kind::Stop));
-        let asks_lost_possible =
-            interrupted && history.last_start.as_ref().is_some_and(|start| start.asks_written);
+        let asks_lost_possible = interrupted && store.asks_written;
         let previous = match (history.last_kind, interrupted) {
             (None, _) => "none",
             (Some(_), true) => "interrupted",
@@ -176,7 +170,7 @@ impl Recovery<'_> {
         tail: &Tail,
         cipher: &Cipher,
     ) -> Result<HandleTable, OpenFault> {
-        let rows = tail.walk.handle_rows;
+        let rows = tail.walk.marks.handle_rows;
         let max = self.options.handles_max;
         if rows > max as u64 {
             return Err(OpenFault::HandlesFull { handles: rows, max });
@@ -190,8 +184,8 @@ impl Recovery<'_> {
         })
     }
 
-    /// Goes back segment by segment until a `start` was met, before which every question is closed,
-    /// and the outcomes are complete.
+    /// Goes back segment by segment until every open question was met and the outcomes are
+    /// complete.
     fn read_history(
         &self,
         firsts: &[u64],
@@ -201,6 +195,7 @@ impl Recovery<'_> {
     ) -> Result<History, OpenFault> {
         let mut history = History::default();
         let since_ms = (self.now_ms)().saturating_sub(OUTCOMES_MS);
+        let closed_below = tail.walk.marks.closed_below;
         let mut durable_elsewhere = 0;
         for first in firsts.iter().rev() {
             let older;
@@ -210,11 +205,11 @@ impl Recovery<'_> {
                 older = segments::load(&self.disk, self.dir, self.origin.log_id, *first)?;
                 &older
             };
-            let past =
-                PastReader { cipher, table, since_ms, max: self.options.idempotency_entries_max };
+            let max = self.options.idempotency_entries_max;
+            let past = PastReader { cipher, table, since_ms, max, closed_below };
             let reaches_back = history.read_segment(segment, durable_elsewhere, &past)?;
             durable_elsewhere = *first;
-            if history.last_start.is_some() && !reaches_back {
+            if *first <= closed_below && !reaches_back {
                 break;
             }
         }
@@ -238,7 +233,13 @@ impl Recovery<'_> {
         Ok((file, torn))
     }
 
-    fn store(&self, tail: &Tail, segment: DiskFile, handles: DiskFile) -> Store {
+    fn store(
+        &self,
+        tail: &Tail,
+        segment: DiskFile,
+        handles: DiskFile,
+        open: BTreeSet<u64>,
+    ) -> Store {
         Store {
             disk: self.disk.clone(),
             dir: self.dir.to_owned(),
@@ -250,7 +251,9 @@ impl Recovery<'_> {
             next_index: tail.walk.next_index,
             durable_entries: tail.walk.next_index,
             handles,
-            handle_rows: tail.walk.handle_rows,
+            handle_rows: tail.walk.marks.handle_rows,
+            open,
+            asks_written: tail.walk.marks.asks_written,
             prepared: None,
             frame: Vec::new(),
             begun: Vec::new(),
@@ -262,7 +265,11 @@ impl Recovery<'_> {
         while !rest.is_empty() {
             let sizes = rest.iter().map(|composed| composed.record.len());
             let (batch, after) = rest.split_at(self.options.batch_of(sizes));
-            store.write(batch.iter().map(|composed| &composed.record[..]))?;
+            if after.is_empty() {
+                // With `start`, and not before it: until then the last run's asks may be lost.
+                store.asks_written = self.options.ask == AskMode::Written;
+            }
+            store.write(batch.iter())?;
             // A crash here or later leaves some questions open and some abandoned; the next start
             // abandons those that are left.
             store.sync()?;
@@ -277,6 +284,8 @@ struct PastReader<'a> {
     table: &'a HandleTable,
     since_ms: u64,
     max: usize,
+    /// No question below this leaf index is open.
+    closed_below: u64,
 }
 
 impl History {
@@ -291,7 +300,6 @@ impl History {
         let mut walk = Walk::new(&segment.header, durable_elsewhere);
         let mut asks = BTreeMap::new();
         let mut closings = Vec::new();
-        let mut start = None;
         let mut last_kind = None;
         let mut earliest_ms = u64::MAX;
         while let Some(batch) =
@@ -302,33 +310,27 @@ impl History {
                 last_kind = Some(entry.kind);
                 earliest_ms = earliest_ms.min(entry.time_ms);
                 match entry.kind {
-                    Kind::Ask => drop(asks.insert(record.index, record.entry)),
+                    Kind::Ask if record.index >= past.closed_below => {
+                        asks.insert(record.index, record.entry);
+                    }
                     Kind::Answer | Kind::Failed | Kind::Abandoned => {
-                        // Past the last `start` nothing is open any more.
-                        if self.last_start.is_none() {
-                            self.closed.extend(entry.ask);
-                        }
+                        self.closed.extend(entry.ask.filter(|ask| *ask >= past.closed_below));
                         closings.push((record, entry));
                     }
-                    Kind::Start => {
-                        let details = entry.details.unwrap_or_default();
-                        let asks_written = details.find("ask") == Some("written");
-                        start = Some(LastStart { asks_written });
-                        // Recovery has closed everything before a `start`.
-                        asks.clear();
-                    }
-                    Kind::Refused | Kind::Coalesced | Kind::Stop | Kind::Act(_) => {}
+                    Kind::Ask
+                    | Kind::Refused
+                    | Kind::Coalesced
+                    | Kind::Start
+                    | Kind::Stop
+                    | Kind::Act(_) => {}
                 }
             }
         }
-        if self.last_start.is_none() {
-            for (index, ask) in asks {
-                if !self.closed.remove(&index) {
-                    self.open.insert(index, ask.to_vec());
-                }
+        for (index, ask) in asks {
+            if !self.closed.remove(&index) {
+                self.open.insert(index, ask.to_vec());
             }
         }
-        self.last_start = self.last_start.take().or(start);
         self.last_kind = self.last_kind.or(last_kind);
         for (record, entry) in closings.iter().rev() {
             if self.outcomes.len() < past.max {

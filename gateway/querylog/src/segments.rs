@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFault, DiskFile};
-use crate::frame::SegmentHeader;
+use crate::frame::{Marks, SegmentHeader};
 
 /// A segment file cannot be used.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(crate) fn create_first(
 ) -> Result<(), DiskFault> {
     disk.create_dir(&dir.join(SEGMENTS_DIR))?;
     let prepared = prepare(disk, dir, segment_bytes)?;
-    let header = SegmentHeader { log_id, first_index: 0, segment_bytes, handle_rows: 0 };
+    let header = SegmentHeader { log_id, first_index: 0, segment_bytes, marks: Marks::default() };
     begin(prepared, dir, &header)?;
     Ok(())
 }

@@ -3,11 +3,13 @@
 //! Owns the order in which things become durable. Used by recovery and by the writer thread alike.
 //! After a fault it must not be used again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
+use crate::compose::{Composed, Effect};
 use crate::disk::{Disk, DiskFault, DiskFile};
-use crate::frame::{BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, write_batch};
+use crate::frame::{BatchHeader, Marks, SEGMENT_HEADER_BYTES, SegmentHeader, write_batch};
 use crate::handles;
 use crate::segments;
 
@@ -24,6 +26,9 @@ pub(crate) struct Store {
     pub durable_entries: u64,
     pub handles: DiskFile,
     pub handle_rows: u64,
+    /// Written `ask`s whose closing entry is not written.
+    pub open: BTreeSet<u64>,
+    pub asks_written: bool,
     pub prepared: Option<JoinHandle<Result<DiskFile, DiskFault>>>,
     pub frame: Vec<u8>,
     /// First indices of segments begun by this store, for whoever reads.
@@ -44,18 +49,32 @@ impl Store {
 
     /// Writes one batch and returns the leaf index of its first entry. Once this returns the batch
     /// survives the end of the process, but not yet a power cut.
-    pub fn write<'a>(&mut self, records: impl Iterator<Item = &'a [u8]>) -> Result<u64, DiskFault> {
+    pub fn write<'a>(
+        &mut self,
+        batch: impl Iterator<Item = &'a Composed> + Clone,
+    ) -> Result<u64, DiskFault> {
+        // A batch that does not fit begins a segment, whose header tells of what was before it.
+        let before = self.marks();
+        for (index, composed) in (self.next_index..).zip(batch.clone()) {
+            match composed.effect {
+                Effect::Opens => drop(self.open.insert(index)),
+                Effect::Closes(ask) => drop(self.open.remove(&ask)),
+                Effect::Neither => {}
+            }
+        }
+        let entries = batch.clone().count() as u64;
+        let closed_below = self.open.first().copied().unwrap_or(self.next_index + entries);
         let header = BatchHeader {
             log_id: self.log_id,
             first_index: self.next_index,
             durable_entries: self.durable_entries,
-            handle_rows: self.handle_rows,
+            marks: Marks { closed_below, ..before },
             payload_bytes: 0,
             entry_count: 0,
         };
-        let header = write_batch(header, records, &mut self.frame);
+        let header = write_batch(header, batch.map(|it| &it.record[..]), &mut self.frame);
         if self.offset + self.frame.len() as u64 > self.segment_bytes {
-            self.roll()?;
+            self.roll(before)?;
         }
         self.segment.write_at(&self.frame, self.offset)?;
         self.offset += self.frame.len() as u64;
@@ -70,6 +89,15 @@ impl Store {
         Ok(())
     }
 
+    /// The marks of everything written so far.
+    fn marks(&self) -> Marks {
+        Marks {
+            handle_rows: self.handle_rows,
+            closed_below: self.open.first().copied().unwrap_or(self.next_index),
+            asks_written: self.asks_written,
+        }
+    }
+
     /// Bytes of the last frame.
     pub fn frame_bytes(&self) -> u64 {
         self.frame.len() as u64
@@ -77,7 +105,7 @@ impl Store {
 
     /// Begins the next segment. Everything before it is durable: a frame is only written after the
     /// one before it was synced.
-    fn roll(&mut self) -> Result<(), DiskFault> {
+    fn roll(&mut self, marks: Marks) -> Result<(), DiskFault> {
         let prepared = match self.prepared.take() {
             Some(thread) => thread.join().unwrap_or_else(|_| self.prepare_now())?,
             None => self.prepare_now()?,
@@ -86,7 +114,7 @@ impl Store {
             log_id: self.log_id,
             first_index: self.next_index,
             segment_bytes: self.segment_bytes_new,
-            handle_rows: self.handle_rows,
+            marks,
         };
         self.segment = segments::begin(prepared, &self.dir, &header)?;
         self.segment_bytes = header.segment_bytes;

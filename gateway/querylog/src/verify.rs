@@ -172,10 +172,17 @@ impl Check {
                     }
                 }
             }
+            let closed_below = batch.header.marks.closed_below;
+            let open = self.open.first_key_value().map(|(ask, _)| *ask);
+            if let Some(ask) = open.filter(|ask| *ask < closed_below && !self.lossy) {
+                let what = format!("a batch says that the open ask {ask} is closed");
+                let (file, offset) = (Some(file.clone()), Some(batch.offset as u64));
+                self.flaw(Flaw { file, offset, index: Some(ask), what });
+            }
         }
         if let Some((segment, walk)) = cursor.place() {
             self.report.entries = walk.next_index;
-            self.handle_rows = walk.handle_rows;
+            self.handle_rows = walk.marks.handle_rows;
             if next == 0 {
                 let torn = used_bytes(&segment.bytes).saturating_sub(walk.offset);
                 self.report.torn_bytes = torn as u64;

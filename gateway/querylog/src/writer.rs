@@ -105,8 +105,7 @@ impl Writer {
         // After the batch was taken, because every row it depends on was pending before that.
         let rows = locked(&self.shared.handles).take_pending();
         self.store.write_rows(&rows)?;
-        let records = self.batch.iter().map(|submission| &submission.composed.record[..]);
-        let first_index = self.store.write(records)?;
+        let first_index = self.store.write(self.batch.iter().map(|it| &it.composed))?;
         // From here on the batch survives the end of the process.
         self.shared.progress.entries.store(self.store.next_index, Ordering::Release);
         if self.shared.options.ask == AskMode::Written {

@@ -17,7 +17,8 @@ fn record(entry: &[u8], sealed: &[u8]) -> Vec<u8> {
 
 fn segment_header() -> SegmentHeader {
     let segment_bytes = SEGMENT_BYTES as u64;
-    SegmentHeader { log_id: LOG_ID, first_index: 100, segment_bytes, handle_rows: 3 }
+    let marks = Marks { handle_rows: 3, closed_below: 100, asks_written: false };
+    SegmentHeader { log_id: LOG_ID, first_index: 100, segment_bytes, marks }
 }
 
 /// A segment of batches with these numbers of entries, and where each frame begins and the last
@@ -33,7 +34,7 @@ fn segment(counts: &[usize]) -> (Vec<u8>, Vec<usize>) {
             log_id: LOG_ID,
             first_index: index,
             durable_entries: index,
-            handle_rows: 3 + index,
+            marks: Marks { handle_rows: 3 + index, closed_below: index, asks_written: true },
             payload_bytes: 0,
             entry_count: 0,
         };
@@ -66,7 +67,7 @@ fn records_read_back_with_their_places() {
     assert_eq!(records[1].sealed, [1]);
     let at = records[1].offset + RECORD_HEADER_BYTES;
     assert!(bytes[at..].starts_with(b"entry 100 1"));
-    assert_eq!(walk.handle_rows, 103);
+    assert_eq!(walk.marks.handle_rows, 103);
     assert_eq!(walk.last_frame, Some(places[0]));
     walk.step(&bytes).unwrap().unwrap();
     assert!(walk.step(&bytes).unwrap().is_none());
@@ -160,14 +161,14 @@ fn the_worked_example_of_the_specification_is_what_this_code_writes() {
     let text = std::fs::read_to_string(path).unwrap();
     let vector: serde_json::Value = serde_json::from_str(&text).unwrap();
     let bytes = |name: &str| hex::decode(vector[name].as_str().unwrap()).unwrap();
-    let segment =
-        SegmentHeader { log_id: LOG_ID, first_index: 7, segment_bytes: 131_072, handle_rows: 2 };
+    let marks = Marks { handle_rows: 2, closed_below: 6, asks_written: false };
+    let segment = SegmentHeader { log_id: LOG_ID, first_index: 7, segment_bytes: 131_072, marks };
     assert_eq!(segment.encode().to_vec(), bytes("segment"));
     let header = BatchHeader {
         log_id: LOG_ID,
         first_index: 7,
         durable_entries: 7,
-        handle_rows: 2,
+        marks: Marks { closed_below: 8, ..marks },
         payload_bytes: 0,
         entry_count: 0,
     };

@@ -366,3 +366,43 @@ fn settings_outside_their_limits_are_named() {
     let fault = log.try_open().unwrap_err().to_string();
     assert!(fault.starts_with("segment_bytes = 1000 is outside 32"), "{fault}");
 }
+
+/// A log of several segments in which the first question is still open, and its end.
+async fn long(log: &mut TestLog, is_open: bool) -> (tempfile::TempDir, PathBuf) {
+    log.options.idempotency_entries_max = 0;
+    let (querylog, _) = log.open();
+    let first = querylog.ask(Question::new(0).header()).await.unwrap();
+    if is_open {
+        std::mem::forget(first);
+    } else {
+        querylog.conclude(first, answer(Verdict::Yes)).await.unwrap();
+    }
+    let mut number = 1;
+    while fs::read_dir(log.dir.join("segments")).unwrap().count() < 4 {
+        let ticket = querylog.ask(Question::new(number).header()).await.unwrap();
+        querylog.conclude(ticket, answer(Verdict::Yes)).await.unwrap();
+        number += 1;
+    }
+    log.copy()
+}
+
+#[tokio::test]
+async fn a_question_left_open_long_ago_is_found_and_a_start_reads_no_further_back() {
+    let mut log = TestLog::made();
+    let (_folder, dir) = long(&mut log, true).await;
+    let (querylog, opened) = log.try_open_dir(&dir).unwrap();
+    assert_eq!(opened.asks_abandoned, 1);
+    querylog.close().await.unwrap();
+    let abandoned = records(&dir).into_iter().find(|it| it.entry.kind == Kind::Abandoned).unwrap();
+    assert_eq!(abandoned.entry.ask, Some(1));
+    verify(&dir, Some(&log.keys)).unwrap();
+
+    let mut log = TestLog::made();
+    let (_folder, dir) = long(&mut log, false).await;
+    // Damage that only a reader of the first segment can see; `verify` is one.
+    flip(&crate::segments::path_of(&dir, 0), 200);
+    let (querylog, opened) = log.try_open_dir(&dir).unwrap();
+    assert_eq!(opened.asks_abandoned, 0);
+    querylog.close().await.unwrap();
+    assert!(verify(&dir, None).is_err());
+}

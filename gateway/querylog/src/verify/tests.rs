@@ -6,7 +6,7 @@ use jumpgate_catalogue::Verdict;
 use super::*;
 use crate::disk::Disk;
 use crate::entry::Pseudonym;
-use crate::frame::{BatchHeader, RECORD_HEADER_BYTES, write_batch, write_record_header};
+use crate::frame::{BatchHeader, Marks, RECORD_HEADER_BYTES, write_batch, write_record_header};
 use crate::testing::{NEW_YEAR_MS, Question, TestLog, answer};
 
 /// Replaces the log's first segment by one of these records, in one batch.
@@ -16,7 +16,7 @@ fn write_segment(log: &TestLog, records: &[Vec<u8>], handle_rows: u64) {
         log_id: loaded.log_id,
         first_index: 0,
         durable_entries: 0,
-        handle_rows,
+        marks: Marks { handle_rows, closed_below: 0, asks_written: false },
         payload_bytes: 0,
         entry_count: 0,
     };
