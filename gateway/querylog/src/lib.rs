@@ -43,6 +43,8 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
+mod power_cuts;
+#[cfg(test)]
 mod testing;
 
 pub use coalesce::OTHER_CALLERS;

@@ -217,7 +217,7 @@ impl QueryLog {
     ) -> Result<(), InitFault> {
         options.check()?;
         let origin = Origin::new(origin, keys, now_ms)?;
-        disk.create_dir(dir)?;
+        let made = disk.create_dir(dir)?;
         if !disk.list(dir)?.is_empty() {
             return Err(InitFault::NotEmpty { path: dir.to_owned() });
         }
@@ -226,8 +226,11 @@ impl QueryLog {
         let signer = keys.signer(&origin.name).map_err(|_| InitFault::Origin)?;
         Tree::create(disk, dir, &signer)?;
         disk.create_new(&dir.join(LOCK_FILE))?.sync_all()?;
-        // The origin comes last: a folder that holds one is a whole log.
+        disk.sync_dir(dir)?;
+        // The origin comes last, after every other name is durable: a folder that holds one is a
+        // whole log.
         origin.write(disk, dir)?;
+        made.iter().try_for_each(|folder| disk.sync_dir(folder))?;
         Ok(())
     }
 

@@ -83,12 +83,7 @@ impl Origin {
         file.write_at(self.text().as_bytes(), 0)?;
         file.sync_all()?;
         disk.rename(&temporary, &dir.join(ORIGIN_FILE))?;
-        disk.sync_dir(dir)?;
-        // The folder itself is new as well.
-        match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => disk.sync_dir(parent),
-            Some(_) | None => disk.sync_dir(Path::new(".")),
-        }
+        disk.sync_dir(dir)
     }
 
     /// Reads the file; none if there is no log.

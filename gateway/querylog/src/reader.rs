@@ -97,7 +97,11 @@ impl Reader {
 
     /// Reads from the entry at `index`.
     pub fn open_at(dir: &Path, index: u64) -> Result<Self, ReadFault> {
-        let (cursor, mut firsts) = Cursor::open(Disk::default(), dir)?;
+        Self::open_on(Disk::default(), dir, index)
+    }
+
+    pub(crate) fn open_on(disk: Disk, dir: &Path, index: u64) -> Result<Self, ReadFault> {
+        let (cursor, mut firsts) = Cursor::open(disk, dir)?;
         let before = firsts.partition_point(|first| *first <= index).saturating_sub(1);
         let segments = firsts.split_off(before).into();
         Ok(Self { cursor, segments, from_index: index, records: VecDeque::new(), failed: false })
@@ -223,7 +227,11 @@ pub struct Sealer {
 impl Sealer {
     /// Reads the handle table. While a server runs, subjects that are new since then do not open.
     pub fn open(dir: &Path, keys: &Keys) -> Result<Self, ReadFault> {
-        let (mut cursor, firsts) = Cursor::open(Disk::default(), dir)?;
+        Self::open_on(&Disk::default(), dir, keys)
+    }
+
+    pub(crate) fn open_on(disk: &Disk, dir: &Path, keys: &Keys) -> Result<Self, ReadFault> {
+        let (mut cursor, firsts) = Cursor::open(disk.clone(), dir)?;
         if let Some(origin) = Origin::read(&cursor.disk, dir)? {
             origin.check_keys(keys, dir)?;
         }

@@ -152,7 +152,7 @@ impl Recovery<'_> {
         if signer.verifier() != verifier {
             return Err(other_key().into());
         }
-        Ok(Tree::prove(&self.disk.of_tree(), self.dir, *log_id, signer, &state)?)
+        Ok(Tree::prove(&self.disk, self.dir, *log_id, signer, &state)?)
     }
 
     /// Walks the last segment to its end.

@@ -13,12 +13,14 @@ use jumpgate_catalogue::{
 };
 use tempfile::TempDir;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Files, Identity, Mode, OpenFile, System};
 use crate::log::{OpenFault, Opened, QueryLog, StartDetails};
 use crate::options::{LogOptions, NowMs};
 use crate::queue::locked;
 use crate::ticket::{AskHeader, Closing, Digests, SubjectRef};
 use crate::{Keys, Reader, Record};
+
+pub mod sim;
 
 /// 1 January 2026, 00:00 UTC.
 pub const NEW_YEAR_MS: u64 = 1_767_225_600_000;
@@ -26,6 +28,8 @@ pub const NEW_YEAR_MS: u64 = 1_767_225_600_000;
 /// Makes the next writes or syncs of a disk fail, or wait.
 #[derive(Debug, Default)]
 pub struct Faults {
+    /// What the file system says it has left, if not what is true.
+    pub free_bytes: Mutex<Option<u64>>,
     plan: Mutex<Plan>,
     released: Condvar,
 }
@@ -66,7 +70,7 @@ impl Faults {
         locked(&self.plan).waiting > 0
     }
 
-    pub fn before_sync(&self) -> io::Result<()> {
+    fn before_sync(&self) -> io::Result<()> {
         let mut plan = locked(&self.plan);
         while plan.held {
             plan.waiting += 1;
@@ -77,8 +81,88 @@ impl Faults {
         count_down(&mut plan.syncs_left)
     }
 
-    pub fn before_write<'a>(&self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
-        count_down(&mut locked(&self.plan).writes_left).map(|()| bytes)
+    fn before_write(&self) -> io::Result<()> {
+        count_down(&mut locked(&self.plan).writes_left)
+    }
+}
+
+/// The system's files, with faults in writes and syncs: those of the tree and those of the rest.
+#[derive(Debug)]
+struct FaultyFiles {
+    faults: Arc<Faults>,
+    tree_faults: Arc<Faults>,
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Box<dyn OpenFile>,
+    faults: Arc<Faults>,
+}
+
+impl Files for FaultyFiles {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn OpenFile>> {
+        let is_tree = path.components().any(|it| it.as_os_str() == crate::tree::TREE_DIR);
+        let faults = Arc::clone(if is_tree { &self.tree_faults } else { &self.faults });
+        Ok(Box::new(FaultyFile { file: System.open(path, mode)?, faults }))
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        System.identity(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        System.list(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        System.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        System.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        System.remove(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        System.remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        System.sync_dir(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        match *locked(&self.faults.free_bytes) {
+            Some(bytes) => Ok(bytes),
+            None => System.free_bytes(path),
+        }
+    }
+}
+
+impl OpenFile for FaultyFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.faults.before_write()?;
+        self.file.write_at(bytes, offset)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_at(bytes, offset)
+    }
+
+    fn sync(&self, with_metadata: bool) -> io::Result<()> {
+        self.faults.before_sync()?;
+        self.file.sync(with_metadata)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        self.file.identity()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
     }
 }
 
@@ -104,6 +188,8 @@ pub struct TestLog {
     pub keys: Keys,
     pub options: LogOptions,
     pub disk: Disk,
+    pub faults: Arc<Faults>,
+    pub tree_faults: Arc<Faults>,
     pub clock: Arc<AtomicU64>,
 }
 
@@ -120,7 +206,10 @@ impl TestLog {
             ..LogOptions::default()
         };
         let clock = Arc::new(AtomicU64::new(NEW_YEAR_MS));
-        Self { _folder: folder, dir, keys_dir, keys, options, disk: Disk::default(), clock }
+        let (faults, tree_faults) = (Arc::<Faults>::default(), Arc::<Faults>::default());
+        let (own, trees) = (Arc::clone(&faults), Arc::clone(&tree_faults));
+        let disk = Disk::on(Arc::new(FaultyFiles { faults: own, tree_faults: trees }));
+        Self { _folder: folder, dir, keys_dir, keys, options, disk, faults, tree_faults, clock }
     }
 
     /// An empty log.
@@ -183,7 +272,7 @@ impl TestLog {
     /// True once a first opening has begun its three syncs: mended segment, `start`, and the next
     /// segment, after which only the writer uses the disk.
     pub fn prepared(&self) -> bool {
-        locked(&self.disk.faults.plan).syncs_begun >= 3
+        locked(&self.faults.plan).syncs_begun >= 3
     }
 
     pub fn segment(&self, first_index: u64) -> PathBuf {

@@ -79,8 +79,12 @@ impl fmt::Display for Flaw {
 /// # Errors
 /// Every flaw found, at most 100.
 pub fn verify(dir: &Path, keys: Option<&Keys>) -> Result<Report, Vec<Flaw>> {
+    verify_on(&Disk::default(), dir, keys)
+}
+
+pub(crate) fn verify_on(disk: &Disk, dir: &Path, keys: Option<&Keys>) -> Result<Report, Vec<Flaw>> {
     let mut check = Check::default();
-    if let Err(fault) = check.run(dir, keys) {
+    if let Err(fault) = check.run(disk, dir, keys) {
         check.flaw_of(fault);
     }
     check.finish()
@@ -109,13 +113,13 @@ struct OpenAsk {
 }
 
 impl Check {
-    fn run(&mut self, dir: &Path, keys: Option<&Keys>) -> Result<(), ReadFault> {
+    fn run(&mut self, disk: &Disk, dir: &Path, keys: Option<&Keys>) -> Result<(), ReadFault> {
         // The tree first: while the log grows, its segments hold whatever was signed before.
-        let tree = TreeCheck::open(dir);
-        let (mut cursor, firsts) = Cursor::open(Disk::default(), dir)?;
+        let tree = TreeCheck::open(disk, dir);
+        let (mut cursor, firsts) = Cursor::open(disk.clone(), dir)?;
         let mut unopened = None;
         if let Some(keys) = keys {
-            match Sealer::open(dir, keys) {
+            match Sealer::open_on(disk, dir, keys) {
                 Ok(sealer) => self.sealer = Some(sealer),
                 Err(fault) => unopened = Some(fault),
             }

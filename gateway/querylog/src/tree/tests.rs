@@ -105,8 +105,8 @@ async fn a_fault_at_any_write_or_sync_of_the_tree_stops_the_log_and_is_mended_by
     for count in 0..12 {
         for is_sync in [false, true] {
             let fail_after = |count| match is_sync {
-                true => log.disk.tree_faults.fail_sync_after(count),
-                false => log.disk.tree_faults.fail_write_after(count),
+                true => log.tree_faults.fail_sync_after(count),
+                false => log.tree_faults.fail_write_after(count),
             };
             fail_after(count);
             if let Ok((querylog, _)) = log.try_open() {

@@ -14,6 +14,7 @@ use crate::verify::{FLAWS_MAX, Flaw};
 
 /// A tree that grows beside the walk over the entries.
 pub(super) struct TreeCheck {
+    disk: Disk,
     dir: PathBuf,
     /// What was signed last.
     signed: Checkpoint,
@@ -28,22 +29,21 @@ pub(super) struct TreeCheck {
 
 impl TreeCheck {
     /// Reads what was signed and published.
-    pub fn open(log_dir: &Path) -> Result<Self, Flaw> {
-        let disk = Disk::default();
-        let origin = match Origin::read(&disk, log_dir) {
+    pub fn open(disk: &Disk, log_dir: &Path) -> Result<Self, Flaw> {
+        let origin = match Origin::read(disk, log_dir) {
             Ok(Some(origin)) => origin,
             Ok(None) => return Err(flaw(None, "there is no log")),
             Err(fault) => return Err(flaw(None, fault)),
         };
         let key = &origin.verifier;
-        let state = || State::read(&disk, log_dir, key).map_err(|fault| flaw(None, fault));
+        let state = || State::read(disk, log_dir, key).map_err(|fault| flaw(None, fault));
         let dir = log_dir.join(TREE_DIR);
         // The state before and after the checkpoint: what is published lies between the two, also
         // while the log grows.
         let before = state()?;
         let path = || Some(dir.join(CHECKPOINT_FILE));
         let published =
-            published(&disk, log_dir, key).map_err(|fault| flaw(path(), fault.source))?;
+            published(disk, log_dir, key).map_err(|fault| flaw(path(), fault.source))?;
         let unsigned = || flaw(path(), "it is missing or not signed with the log's key");
         let (_, published) = published.ok_or_else(unsigned)?;
         let after = state()?;
@@ -59,7 +59,8 @@ impl TreeCheck {
         }
         let (applied, signed) = (before.applied(), after.checkpoint);
         let (edge, bundle) = (Edge::new(), Vec::new());
-        Ok(Self { dir, signed, published, applied, edge, bundle, flaws })
+        let disk = disk.clone();
+        Ok(Self { disk, dir, signed, published, applied, edge, bundle, flaws })
     }
 
     /// Entries in the published tree.
@@ -117,16 +118,20 @@ impl TreeCheck {
         }
     }
 
+    fn is_there(&self, tile: Tile) -> bool {
+        matches!(self.disk.identity(&self.dir.join(tile.to_string())), Ok(Some(_)))
+    }
+
     fn compare(&mut self, tile: Tile, bytes: &[u8]) {
         if self.flaws.len() >= FLAWS_MAX {
             return;
         }
         let path = self.dir.join(tile.to_string());
-        let read = |path: &Path| Disk::default().open_read(path)?.read_all(TILE_BYTES_MAX);
+        let read = |path: &Path| self.disk.open_read(path)?.read_all(TILE_BYTES_MAX);
         let what = match read(&path) {
             Ok(found) if found == bytes => return,
             // A partial tile may go once the full one is there.
-            Err(_) if self.dir.join(tile.full().to_string()).exists() && !tile.is_full() => return,
+            Err(_) if !tile.is_full() && self.is_there(tile.full()) => return,
             Ok(_) => format!("it is not what follows from the entries; {ANEW}"),
             Err(fault) => format!("it cannot be read: {}; {ANEW}", fault.source),
         };

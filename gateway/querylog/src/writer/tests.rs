@@ -27,10 +27,10 @@ async fn hold_in_sync(
     querylog: &QueryLog,
 ) -> JoinHandle<Result<Recorded, LogUnavailable>> {
     until(|| log.prepared()).await;
-    log.disk.faults.hold_syncs();
+    log.faults.hold_syncs();
     let querylog = querylog.clone();
     let act = tokio::spawn(async move { querylog.act(Act::Config, &Details::new()).await });
-    until(|| log.disk.faults.holds_a_sync()).await;
+    until(|| log.faults.holds_a_sync()).await;
     act
 }
 
@@ -130,7 +130,7 @@ async fn many_tasks_share_syncs_and_every_question_is_closed_once() {
     }
     until(|| querylog.health().queue_entries as u64 == TASKS).await;
     assert_eq!(querylog.health().durable_entries, 1);
-    log.disk.faults.release_syncs();
+    log.faults.release_syncs();
     first.await.unwrap().unwrap();
     while let Some(joined) = tasks.join_next().await {
         joined.unwrap();
@@ -215,7 +215,7 @@ async fn a_failed_sync_is_final() {
     let (first, second) = (Question::new(1), Question::new(2));
     let ticket = querylog.ask(first.header()).await.unwrap();
     let open = querylog.ask(second.header()).await.unwrap();
-    log.disk.faults.fail_sync_after(0);
+    log.faults.fail_sync_after(0);
     let why = querylog.conclude(ticket, answer(Verdict::Yes)).await.unwrap_err();
     let text = why.to_string();
     assert!(text.contains("cannot sync") && text.contains(".seg") && text.contains("told to fail"));
@@ -247,7 +247,7 @@ async fn a_failed_write_is_final_whichever_it_is() {
         let (querylog, _) = log.open();
         until(|| log.prepared()).await;
         querylog.act(Act::Config, &Details::new()).await.unwrap();
-        log.disk.faults.fail_write_after(writes);
+        log.faults.fail_write_after(writes);
         assert!(querylog.ask(Question::new(1).header()).await.is_err(), "{writes} writes");
         assert!(querylog.ask(Question::new(2).header()).await.is_err());
         drop(querylog);
@@ -263,14 +263,14 @@ async fn whoever_waits_when_the_log_stops_is_told() {
     let log = TestLog::made();
     let (querylog, _) = log.open();
     let first = hold_in_sync(&log, &querylog).await;
-    log.disk.faults.fail_sync_after(0);
+    log.faults.fail_sync_after(0);
     let mut tasks = JoinSet::new();
     for number in 0..20 {
         let querylog = querylog.clone();
         tasks.spawn(async move { querylog.ask(Question::new(number).header()).await.map(drop) });
     }
     until(|| querylog.health().queue_entries == 20).await;
-    log.disk.faults.release_syncs();
+    log.faults.release_syncs();
     assert!(matches!(first.await.unwrap(), Err(LogUnavailable::Poisoned { .. })));
     while let Some(joined) = tasks.join_next().await {
         assert!(matches!(joined.unwrap(), Err(LogUnavailable::Poisoned { .. })));
@@ -286,7 +286,7 @@ async fn an_ask_that_is_only_written_returns_before_its_sync() {
     let question = Question::new(1);
     drop(querylog.ask(question.header()).await.unwrap());
     until(|| querylog.health().durable_entries == 3).await;
-    log.disk.faults.hold_syncs();
+    log.faults.hold_syncs();
     let ticket = querylog.ask(question.header()).await.unwrap();
     let health = querylog.health();
     assert_eq!((health.entries, health.durable_entries), (4, 3));
@@ -294,7 +294,7 @@ async fn an_ask_that_is_only_written_returns_before_its_sync() {
     let mut conclude = Box::pin(querylog.conclude(ticket, answer(Verdict::Yes)));
     let mut context = Context::from_waker(Waker::noop());
     assert!(conclude.as_mut().poll(&mut context).is_pending());
-    log.disk.faults.release_syncs();
+    log.faults.release_syncs();
     assert_eq!(conclude.await.unwrap().index(), 4);
 }
 
