@@ -85,6 +85,7 @@ fn open(dir: &Path, keys: &Keys) -> Result<(QueryLog, Opened), Fault> {
         catalogue: digest,
         policy: digest,
         engine: digest,
+        accept_clock: false,
     };
     let clock: NowMs = Arc::new(now_ms);
     Ok(QueryLog::open(dir, keys, LogOptions::default(), start, clock)?)

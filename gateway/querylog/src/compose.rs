@@ -60,6 +60,8 @@ pub(crate) struct StartFacts {
     pub previous: &'static str,
     /// True if asks that were only written may be lost.
     pub asks_lost_possible: bool,
+    /// How far the clock was behind the last entry, if somebody let the log go on so.
+    pub clock_back_ms: Option<u64>,
 }
 
 pub(crate) struct Composer<'a> {
@@ -194,6 +196,9 @@ impl Composer<'_> {
             .with("torn_bytes", facts.torn_bytes.to_string());
         if facts.asks_lost_possible {
             details = details.with("asks_lost", "possible");
+        }
+        if let Some(back_ms) = facts.clock_back_ms {
+            details = details.with("clock_back_ms", back_ms.to_string());
         }
         entry.details = Some(details);
         self.record(entry, &[], &SubjectRow::NOBODY)

@@ -59,6 +59,8 @@ pub(crate) struct Identity {
     pub device: u64,
     pub inode: u64,
     pub bytes: u64,
+    /// False once no name leads to it any more; what it holds ends with the process then.
+    pub has_name: bool,
     /// When it was changed last: seconds and nanoseconds. Of a folder: when a name in it was.
     pub changed_ns: (i64, i64),
 }

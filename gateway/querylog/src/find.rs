@@ -89,6 +89,11 @@ impl Finder {
         (&self.disk, &self.dir)
     }
 
+    /// First indices of all segments, ascending.
+    pub fn firsts(&self) -> Vec<u64> {
+        locked(&self.state).firsts.clone()
+    }
+
     /// Takes over segments that were begun.
     pub fn add(&self, begun: &mut Vec<u64>) {
         if !begun.is_empty() {

@@ -24,6 +24,7 @@ mod find;
 mod follow;
 mod frame;
 mod handles;
+mod headroom;
 mod keys;
 mod kind;
 mod log;
@@ -40,6 +41,7 @@ mod store;
 mod ticket;
 mod tree;
 mod verify;
+mod watch;
 mod writer;
 
 #[cfg(test)]

@@ -105,6 +105,9 @@ pub struct StartDetails {
     pub policy: Digest,
     /// Digest of the engine's configuration.
     pub engine: Digest,
+    /// True if the log goes on although its last entry is later than the clock: somebody says that
+    /// the clock was ahead then and is right now.
+    pub accept_clock: bool,
 }
 
 /// A log cannot be made.
@@ -170,6 +173,28 @@ pub enum OpenFault {
         offset: u64,
         /// What is wrong there.
         why: String,
+    },
+    /// What was saved when a file was lost is not in its place.
+    #[error(
+        "{} was saved when the log's own file was removed or replaced: move it back under the name \
+         without .saved, keep what stands there now elsewhere, and start again",
+        path.display()
+    )]
+    Saved {
+        /// What was saved.
+        path: PathBuf,
+    },
+    /// The clock is behind the last entry.
+    #[error(
+        "the clock is {back_ms} ms behind the last entry in {}; set it right, or, if it is right \
+         now and was ahead before, start once with --accept-clock",
+        segment.display()
+    )]
+    ClockBack {
+        /// The segment with that entry.
+        segment: PathBuf,
+        /// How far, in milliseconds.
+        back_ms: u64,
     },
     /// The tree cannot be continued.
     #[error(transparent)]
@@ -294,6 +319,7 @@ impl QueryLog {
     /// log's options say so; before that the department must not be touched. Waits while the queue
     /// is full. Cancelled after the entry was submitted, the question is recorded as failed.
     pub async fn ask(&self, ask: AskHeader<'_>) -> Result<AskTicket, LogUnavailable> {
+        self.shared.admit()?;
         let mut slots = self.shared.queue.reserve(2).await?;
         let (composed, asked) = self.shared.compose_ask(&ask)?;
         let (sender, receiver) = oneshot::channel();
@@ -319,6 +345,7 @@ impl QueryLog {
 
     /// Puts a refused question on record, durable when this returns.
     pub async fn refuse(&self, refused: RefusedHeader<'_>) -> Result<Recorded, LogUnavailable> {
+        self.shared.admit()?;
         let slot = self.shared.queue.reserve(1).await?;
         let composed = self.shared.compose_refused(&refused)?;
         self.record(composed, slot).await
@@ -381,6 +408,7 @@ impl QueryLog {
             counter.load(std::sync::atomic::Ordering::Acquire)
         };
         Health {
+            waiting_for: self.shared.admit().err(),
             poisoned,
             entries: load(&self.shared.progress.entries),
             durable_entries: load(&self.shared.progress.durable_entries),
@@ -388,6 +416,9 @@ impl QueryLog {
             queue_entries,
             queue_places_free,
             handles: locked(&self.shared.handles).len(),
+            segments: self.shared.finder.firsts().len() as u64,
+            free_bytes: self.shared.headroom.free_bytes(),
+            has_ballast: self.shared.headroom.has_ballast(),
         }
     }
 
@@ -442,7 +473,7 @@ impl fmt::Debug for QueryLog {
     }
 }
 
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Ends and joins the threads when the last handle is gone, so that the lock is free afterwards.
 struct Threads {

@@ -53,6 +53,12 @@ pub struct LogOptions {
     /// How often durable entries are taken into the tree and a checkpoint is published. At most
     /// 1 s, which is promised; default 200 ms.
     pub publish_interval: Duration,
+    /// Free bytes on the file system below which no question is taken. Default 128 MiB: two
+    /// segments, of which one is begun and the next prepared while questions are still open.
+    pub headroom_bytes_min: u64,
+    /// Size of the ballast, a file that holds room back for the end of a full disk; 0 for a file
+    /// without content. Default 64 MiB: a segment.
+    pub ballast_bytes: u64,
     /// Subjects in the handle table, about 100 bytes of memory each. Default 4,000,000: a large
     /// prefecture in 400 MB.
     pub handles_max: usize,
@@ -74,6 +80,8 @@ impl Default for LogOptions {
             sync_distance: Duration::from_millis(1),
             queue_entries_max: 8192,
             publish_interval: Duration::from_millis(200),
+            headroom_bytes_min: 128 << 20,
+            ballast_bytes: 64 << 20,
             handles_max: 4_000_000,
             idempotency_entries_max: 100_000,
             coalesce_window: Duration::from_millis(500),
@@ -113,6 +121,9 @@ impl LogOptions {
             // Two, because an `ask` takes two places at once.
             ("queue_entries_max", self.queue_entries_max as u64, 2, 1 << 20),
             ("publish_interval_ms", publish_ms, 1, 1000),
+            // Half of it must hold the segment that a start may have to make.
+            ("headroom_bytes_min", self.headroom_bytes_min, 2 * self.segment_bytes, 1 << 50),
+            ("ballast_bytes", self.ballast_bytes, 0, 1 << 40),
             ("handles_max", self.handles_max as u64, 1, u64::from(u32::MAX)),
             ("idempotency_entries_max", self.idempotency_entries_max as u64, 0, 10_000_000),
             ("coalesce_window_ms", window_ms, 1, 1000),

@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskFault};
 use crate::keys::Keys;
 use crate::log::InitFault;
 
-const ORIGIN_FILE: &str = "origin";
+pub(crate) const ORIGIN_FILE: &str = "origin";
 
 pub(crate) struct Origin {
     /// The log's public name.

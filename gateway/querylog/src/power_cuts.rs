@@ -58,6 +58,7 @@ impl Bench {
             sync_distance: Duration::ZERO,
             publish_interval: Duration::from_millis(1),
             coalesce_window: Duration::from_millis(1),
+            ballast_bytes: 512,
             ..LogOptions::default()
         };
         let clock = Arc::new(AtomicU64::new(NEW_YEAR_MS));
@@ -152,7 +153,8 @@ async fn questions(log: &QueryLog, told: &mut Told) -> Result<(), LogUnavailable
         told.recorded.push(log.conclude(ticket, answer(Verdict::Yes)).await?);
         if number == 6 {
             let question = Question::new(7);
-            let refused = RefusedHeader { question: question.header(), code: RefusalCode::NotGranted };
+            let refused =
+                RefusedHeader { question: question.header(), code: RefusalCode::NotGranted };
             told.recorded.push(log.refuse(refused).await?);
             told.recorded.push(log.act(Act::Config, &Details::new()).await?);
         }

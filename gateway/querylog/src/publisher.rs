@@ -11,9 +11,11 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
+use crate::disk::DiskFault;
 use crate::queue::locked;
 use crate::shared::Shared;
 use crate::tree::{Tree, TreeFault};
+use crate::watch::Reason;
 
 /// What the log and its publisher tell each other.
 pub(crate) struct Publishing {
@@ -59,22 +61,45 @@ pub(crate) fn spawn(shared: Arc<Shared>, mut tree: Tree) -> Result<JoinHandle<()
     thread.spawn(move || {
         let reason = match catch_unwind(AssertUnwindSafe(|| run(&shared, &mut tree))) {
             Ok(Ok(())) => return,
-            Ok(Err(TreeFault::Disk(fault))) => format!("{fault}: {}", fault.source),
-            Ok(Err(fault)) => fault.to_string(),
-            Err(_) => "the thread of the tree panicked".to_owned(),
+            // Where a file is lost, that is why the tree cannot be made.
+            Ok(Err(fault)) => shared.watch.check().err().unwrap_or(fault.0),
+            Err(_) => "the thread of the tree panicked".into(),
         };
-        tracing::error!(reason, "the query log has stopped; nothing is answered until restart");
-        shared.queue.poison(&reason.into());
+        tracing::error!(
+            reason = &*reason,
+            "the query log has stopped; nothing is answered until restart"
+        );
+        shared.queue.poison(&reason);
         shared.publishing.published.send_modify(|published| published.has_failed = true);
     })
 }
 
-fn run(shared: &Shared, tree: &mut Tree) -> Result<(), TreeFault> {
+/// Why the thread ends before its time.
+struct Stopped(Reason);
+
+impl From<TreeFault> for Stopped {
+    fn from(fault: TreeFault) -> Self {
+        Self(match fault {
+            TreeFault::Disk(fault) => fault.in_full().into(),
+            fault => fault.to_string().into(),
+        })
+    }
+}
+
+impl From<DiskFault> for Stopped {
+    fn from(fault: DiskFault) -> Self {
+        TreeFault::Disk(fault).into()
+    }
+}
+
+fn run(shared: &Shared, tree: &mut Tree) -> Result<(), Stopped> {
     let publishing = &shared.publishing;
     let mut must_end = locked(&publishing.must_end);
     loop {
         let is_last = *must_end;
         drop(must_end);
+        shared.headroom.look()?;
+        shared.watch.check_segments(|| shared.finder.firsts()).map_err(Stopped)?;
         tree.integrate(shared.progress.durable_entries.load(Ordering::Acquire))?;
         publishing.published.send_if_modified(|published| {
             std::mem::replace(&mut published.size, tree.size()) != tree.size()

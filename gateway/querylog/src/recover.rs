@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use jumpgate_catalogue::{Fault, FaultCode};
 
@@ -18,18 +19,20 @@ use crate::fields::{FieldId, Fields};
 use crate::find::Finder;
 use crate::frame::{RawRecord, Walk, used_bytes};
 use crate::handles::{self, HANDLES_FILE, HandleTable};
+use crate::headroom::Headroom;
 use crate::keys::Keys;
 use crate::kind::Kind;
-use crate::log::{OpenFault, Opened, PastClosing, PastOutcome, StartDetails};
+use crate::log::{LOCK_FILE, OpenFault, Opened, PastClosing, PastOutcome, StartDetails};
 use crate::options::{AskMode, LogOptions, NowMs};
-use crate::origin::Origin;
+use crate::origin::{ORIGIN_FILE, Origin};
 use crate::publisher::Publishing;
 use crate::queue::Queue;
 use crate::segments::{self, Loaded, SegmentFault};
-use crate::shared::{Progress, Shared};
+use crate::shared::{CLOCK_BACK_MS_MAX, Progress, Shared};
 use crate::store::Store;
 use crate::ticket::Recorded;
 use crate::tree::{State, Tree, TreeFault};
+use crate::watch::{self, Watch, WatchedFiles};
 
 /// How far back outcomes are handed to the server: as long as a `query_id` is kept.
 const OUTCOMES_MS: u64 = 24 * 60 * 60 * 1000;
@@ -53,6 +56,8 @@ struct History {
     outcomes: Vec<PastOutcome>,
     /// The kind of the very last entry.
     last_kind: Option<Kind>,
+    /// The latest time in the entries that were read, the last segment's among them.
+    latest_ms: u64,
 }
 
 /// The end of the log and the bytes around it.
@@ -73,6 +78,9 @@ impl From<SegmentFault> for OpenFault {
 impl Recovery<'_> {
     /// Reads, mends, closes open questions, writes `start`.
     pub fn run(self, start: &StartDetails) -> Result<(Shared, Store, Tree, Opened), OpenFault> {
+        if let Some(path) = watch::saved(&self.disk, self.dir)? {
+            return Err(OpenFault::Saved { path });
+        }
         let firsts = segments::list(&self.disk, self.dir)?;
         let tail = self.find_tail(&firsts)?;
         let cipher = Cipher::new(self.keys);
@@ -81,6 +89,13 @@ impl Recovery<'_> {
         let table = self.load_handles(&handles_bytes, &tail, &cipher)?;
         let history = self.read_history(&firsts, &tail, &cipher, &table)?;
         let mut tree = self.signed(&tail)?;
+        let now_ms = (self.now_ms)();
+        let back_ms = history.latest_ms.saturating_sub(now_ms);
+        let is_behind = back_ms > CLOCK_BACK_MS_MAX;
+        if is_behind && !start.accept_clock {
+            return Err(OpenFault::ClockBack { segment: tail.segment.path, back_ms });
+        }
+        let headroom = Headroom::open(self.disk.clone(), self.dir, &self.options)?;
 
         // From here on files are changed, and only above the durable mark.
         let handles_file = self.disk.open_write(&handles_path)?;
@@ -88,7 +103,7 @@ impl Recovery<'_> {
         drop(handles_bytes);
         let (segment, torn_bytes) = self.mend(&tail)?;
         let open = history.open.keys().copied().collect();
-        let mut store = self.store(&tail, segment, handles_file, open);
+        let mut store = self.store(&tail, Arc::new(segment), Arc::new(handles_file), open);
         drop(tail);
         store.prepare_ahead();
 
@@ -96,7 +111,7 @@ impl Recovery<'_> {
         let log_id = self.origin.log_id;
         let finder = Finder::new(self.disk.clone(), self.dir.to_owned(), log_id, firsts);
         let asks_abandoned = history.open.len() as u64;
-        let composer = Composer { cipher: &cipher, time_ms: (self.now_ms)() };
+        let composer = Composer { cipher: &cipher, time_ms: now_ms };
         let interrupted = !matches!(history.last_kind, None | Some(Kind::Stop));
         let asks_lost_possible = interrupted && store.asks_written;
         let previous = match (history.last_kind, interrupted) {
@@ -105,7 +120,15 @@ impl Recovery<'_> {
             (Some(_), false) => "stopped",
         };
         let ask = self.options.ask;
-        let facts = StartFacts { asks_abandoned, torn_bytes, ask, previous, asks_lost_possible };
+        let clock_back_ms = is_behind.then_some(back_ms);
+        let facts = StartFacts {
+            asks_abandoned,
+            torn_bytes,
+            ask,
+            previous,
+            asks_lost_possible,
+            clock_back_ms,
+        };
         let mut records = Vec::with_capacity(history.open.len() + 1);
         for (index, bytes) in &history.open {
             let ask = Entry::decode(bytes).map_err(|fault| OpenFault::Start(fault.into()))?;
@@ -123,6 +146,14 @@ impl Recovery<'_> {
             torn_bytes,
             interrupted,
         };
+        let watched = WatchedFiles {
+            segment: Arc::clone(&store.segment),
+            handles: Arc::clone(&store.handles),
+            origin: self.disk.open_read(&self.dir.join(ORIGIN_FILE))?,
+            lock: self.disk.open_read(&self.dir.join(LOCK_FILE))?,
+        };
+        let watch = Watch::new(self.disk.clone(), self.dir, watched)?;
+        watch.handles_grown(store.handle_rows);
         let progress = Progress::default();
         progress.entries.store(store.next_index, std::sync::atomic::Ordering::Release);
         progress.durable_entries.store(store.next_index, std::sync::atomic::Ordering::Release);
@@ -136,6 +167,9 @@ impl Recovery<'_> {
             finder,
             publishing: Publishing::new(tree.size()),
             verifier: self.origin.verifier,
+            watch,
+            headroom,
+            latest_ms: AtomicU64::new(now_ms),
             options: self.options,
         };
         Ok((shared, store, tree, opened))
@@ -209,7 +243,7 @@ impl Recovery<'_> {
             let past = PastReader { cipher, table, since_ms, max, closed_below };
             let reaches_back = history.read_segment(segment, durable_elsewhere, &past)?;
             durable_elsewhere = *first;
-            if *first <= closed_below && !reaches_back {
+            if *first <= closed_below && history.last_kind.is_some() && !reaches_back {
                 break;
             }
         }
@@ -236,8 +270,8 @@ impl Recovery<'_> {
     fn store(
         &self,
         tail: &Tail,
-        segment: DiskFile,
-        handles: DiskFile,
+        segment: Arc<DiskFile>,
+        handles: Arc<DiskFile>,
         open: BTreeSet<u64>,
     ) -> Store {
         Store {
@@ -309,6 +343,7 @@ impl History {
                 let entry = decode(segment, &record)?;
                 last_kind = Some(entry.kind);
                 earliest_ms = earliest_ms.min(entry.time_ms);
+                self.latest_ms = self.latest_ms.max(entry.time_ms);
                 match entry.kind {
                     Kind::Ask if record.index >= past.closed_below => {
                         asks.insert(record.index, record.entry);

@@ -14,10 +14,12 @@ use crate::compose::{Asked, Composed, Composer};
 use crate::entry::EntryFault;
 use crate::find::Finder;
 use crate::handles::{HandleTable, SubjectRow};
+use crate::headroom::Headroom;
 use crate::options::{LogOptions, NowMs};
 use crate::publisher::Publishing;
 use crate::queue::{Queue, locked};
 use crate::ticket::{AskHeader, Closing, RefusedHeader, SubjectRef};
+use crate::watch::Watch;
 
 /// Nothing may be answered: the entry that must be on record first is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +33,25 @@ pub enum LogUnavailable {
     /// The log was closed in order.
     #[error("the query log is closed")]
     Closed,
+    /// The disk is nearly full. Questions are taken again once there is room.
+    #[error(
+        "the query log's file system has {free} bytes free, and {min} are the least; make room"
+    )]
+    NoHeadroom {
+        /// Bytes free.
+        free: u64,
+        /// The limit.
+        min: u64,
+    },
+    /// The clock is behind the last entry. Questions are taken again once it is not.
+    #[error(
+        "the clock is {back_ms} ms behind the query log's last entry; set it right, or, if it is \
+         right now and was ahead before, start again with --accept-clock"
+    )]
+    ClockBack {
+        /// How far, in milliseconds.
+        back_ms: u64,
+    },
     /// The entry may not be written: it is larger than `entry_bytes_max`.
     #[error(transparent)]
     Entry(#[from] EntryFault),
@@ -58,6 +79,8 @@ pub enum LogUnavailable {
 pub struct Health {
     /// Why the log has stopped for good, if it has.
     pub poisoned: Option<Arc<str>>,
+    /// Why no question is taken now, though the log has not stopped.
+    pub waiting_for: Option<LogUnavailable>,
     /// Entries written: the next leaf index.
     pub entries: u64,
     /// Entries synced: every index below it is durable.
@@ -70,6 +93,12 @@ pub struct Health {
     pub queue_places_free: usize,
     /// Subjects in the handle table.
     pub handles: usize,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes free on the log's file system.
+    pub free_bytes: u64,
+    /// True while the ballast holds room back.
+    pub has_ballast: bool,
 }
 
 /// Counters since the log was opened.
@@ -140,12 +169,38 @@ pub(crate) struct Shared {
     pub publishing: Publishing,
     /// What the log's checkpoints are checked with.
     pub verifier: VerifierKey,
+    pub watch: Watch,
+    pub headroom: Headroom,
+    /// The latest time in an entry.
+    pub latest_ms: AtomicU64,
     pub options: LogOptions,
 }
 
+/// How far the clock may be behind the last entry: entries are made side by side, and a clock that
+/// is kept right by small steps steps by less.
+pub(crate) const CLOCK_BACK_MS_MAX: u64 = 1000;
+
 impl Shared {
+    /// The time of a new entry, never more than a moment before that of another; and how far the
+    /// clock is behind, if it is.
+    fn time_ms(&self) -> (u64, Option<u64>) {
+        let now_ms = (self.now_ms)();
+        let latest_ms = self.latest_ms.fetch_max(now_ms, Ordering::Relaxed);
+        let back_ms = latest_ms.saturating_sub(now_ms);
+        if back_ms > CLOCK_BACK_MS_MAX { (latest_ms, Some(back_ms)) } else { (now_ms, None) }
+    }
+
     pub fn composer(&self) -> Composer<'_> {
-        Composer { cipher: &self.cipher, time_ms: (self.now_ms)() }
+        Composer { cipher: &self.cipher, time_ms: self.time_ms().0 }
+    }
+
+    /// Why no question can be taken now.
+    pub fn admit(&self) -> Result<(), LogUnavailable> {
+        self.headroom.admit()?;
+        match self.time_ms().1 {
+            Some(back_ms) => Err(LogUnavailable::ClockBack { back_ms }),
+            None => Ok(()),
+        }
     }
 
     pub fn compose_ask(&self, ask: &AskHeader<'_>) -> Result<(Composed, Asked), LogUnavailable> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::compose::{Composed, Effect};
@@ -18,13 +19,13 @@ pub(crate) struct Store {
     pub dir: PathBuf,
     pub log_id: u64,
     pub segment_bytes_new: u64,
-    pub segment: DiskFile,
+    pub segment: Arc<DiskFile>,
     pub segment_bytes: u64,
     /// Where the next frame begins.
     pub offset: u64,
     pub next_index: u64,
     pub durable_entries: u64,
-    pub handles: DiskFile,
+    pub handles: Arc<DiskFile>,
     pub handle_rows: u64,
     /// Written `ask`s whose closing entry is not written.
     pub open: BTreeSet<u64>,
@@ -116,7 +117,7 @@ impl Store {
             segment_bytes: self.segment_bytes_new,
             marks,
         };
-        self.segment = segments::begin(prepared, &self.dir, &header)?;
+        self.segment = Arc::new(segments::begin(prepared, &self.dir, &header)?);
         self.segment_bytes = header.segment_bytes;
         self.offset = SEGMENT_HEADER_BYTES as u64;
         self.begun.push(header.first_index);

@@ -203,6 +203,8 @@ impl TestLog {
             segment_bytes: 128 << 10,
             batch_bytes_max: 32 << 10,
             coalesce_window: Duration::from_millis(1),
+            headroom_bytes_min: 4 << 20,
+            ballast_bytes: 64 << 10,
             ..LogOptions::default()
         };
         let clock = Arc::new(AtomicU64::new(NEW_YEAR_MS));
@@ -304,6 +306,7 @@ pub fn start_details() -> StartDetails {
         catalogue: Digest([2; 32]),
         policy: Digest([3; 32]),
         engine: Digest([4; 32]),
+        accept_clock: false,
     }
 }
 

@@ -19,6 +19,7 @@ use jumpgate_tlog::{
 use crate::disk::{Disk, DiskFault};
 use crate::follow::Follower;
 use crate::segments::SegmentFault;
+use crate::watch::with_ending;
 
 /// The tree cannot be opened or continued.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +44,15 @@ pub enum TreeFault {
     },
     /// The state is not the one that was written last.
     #[error(
-        "{} was changed while the log was open; find out by whom, and restore it",
-        path.display()
+        "{} was removed or changed while the log was open; find out by whom, move {} to its name \
+         and start again",
+        path.display(), saved.display()
     )]
     StateChanged {
         /// The file.
         path: PathBuf,
+        /// Where its right content stands.
+        saved: PathBuf,
     },
     /// The state is older than what was published.
     #[error(
@@ -363,7 +367,14 @@ impl Tree {
         let path = self.dir.join(STATE_FILE);
         let found = self.disk.read_small(&path, STATE_BYTES_MAX)?;
         if found.as_deref() != Some(self.state.text().as_bytes()) {
-            return Err(TreeFault::StateChanged { path });
+            // What was signed last must not be lost with the file.
+            let saved = with_ending(&path);
+            self.disk.remove(&saved)?;
+            let file = self.disk.create_new(&saved)?;
+            file.write_at(self.state.text().as_bytes(), 0)?;
+            file.sync_all()?;
+            self.disk.sync_dir(&self.dir)?;
+            return Err(TreeFault::StateChanged { path, saved });
         }
         let state = State::sign(&self.edge, applied, &self.signer);
         self.disk.replace(&path, state.text().as_bytes(), true)?;

@@ -3,8 +3,9 @@
 //! Takes what queued while the last sync ran, writes it as one batch, syncs once, wakes the
 //! waiters. Syncs keep a distance, so that a busy log spends its processor on entries and not on
 //! syncs that carry two of them; an entry that comes after a quiet moment is synced at once. It
-//! makes no cryptography. The first failed write or sync ends it for good: what the
-//! disk holds is then unknown, and only a new start that reads it again can know.
+//! makes no cryptography. The first failed write or sync ends it for good, and so does a file that
+//! is not the log's any more: what the disk holds is then unknown, and only a new start that reads
+//! it again can know.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,6 +22,7 @@ use crate::queue::{Submission, Waiter, locked};
 use crate::shared::{LogUnavailable, Shared};
 use crate::store::Store;
 use crate::ticket::Recorded;
+use crate::watch::Reason;
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -44,15 +46,18 @@ impl Writer {
             // A panic here must not leave tasks waiting for a thread that is gone.
             let reason = match catch_unwind(AssertUnwindSafe(|| writer.run())) {
                 Ok(Ok(())) => return,
-                Ok(Err(fault)) => format!("{fault}: {}", fault.source),
-                Err(_) => "the writer thread panicked".to_owned(),
+                Ok(Err(fault)) => writer.shared.watch.check().err().unwrap_or(fault.0),
+                Err(_) => "the writer thread panicked".into(),
             };
-            tracing::error!(reason, "the query log has stopped; nothing is answered until restart");
-            writer.fail(&reason.into());
+            tracing::error!(
+                reason = &*reason,
+                "the query log has stopped; nothing is answered until restart"
+            );
+            writer.fail(&reason);
         })
     }
 
-    fn run(&mut self) -> Result<(), DiskFault> {
+    fn run(&mut self) -> Result<(), Stopped> {
         let window = self.shared.options.coalesce_window;
         loop {
             let wait = window.saturating_sub(self.last_flush.elapsed());
@@ -62,6 +67,7 @@ impl Writer {
             }
             if !open || self.last_flush.elapsed() >= window {
                 self.flush_coalesced();
+                self.shared.watch.check().map_err(Stopped)?;
             }
             while !self.waiting.is_empty() {
                 self.commit()?;
@@ -96,7 +102,7 @@ impl Writer {
     }
 
     /// Writes one batch of what waits, and tells its waiters when it is durable.
-    fn commit(&mut self) -> Result<(), DiskFault> {
+    fn commit(&mut self) -> Result<(), Stopped> {
         let sizes = self.waiting.iter().map(|submission| submission.composed.record.len());
         let count = self.shared.options.batch_of(sizes);
         self.batch.extend(self.waiting.drain(..count));
@@ -117,6 +123,7 @@ impl Writer {
             }
         }
         self.store.sync()?;
+        self.watch(!rows.is_empty())?;
         // From here on the batch survives a power cut.
         self.shared.finder.add(&mut self.store.begun);
         let bytes = self.store.frame_bytes() + rows.len() as u64;
@@ -128,12 +135,33 @@ impl Writer {
         Ok(())
     }
 
+    /// Looks whether what was just synced stands where a start will find it.
+    fn watch(&self, has_rows: bool) -> Result<(), Stopped> {
+        let watch = &self.shared.watch;
+        if !self.store.begun.is_empty() {
+            watch.segment_begun(Arc::clone(&self.store.segment))?;
+        }
+        if has_rows {
+            watch.handles_grown(self.store.handle_rows);
+        }
+        watch.check().map_err(Stopped)
+    }
+
     /// Stops the log and fails whoever waits.
     fn fail(&mut self, reason: &Arc<str>) {
         self.shared.queue.poison(reason);
         for submission in self.batch.drain(..).chain(self.waiting.drain(..)) {
             submission.waiter.fail(LogUnavailable::Poisoned { reason: Arc::clone(reason) });
         }
+    }
+}
+
+/// Why the writer ends.
+struct Stopped(Reason);
+
+impl From<DiskFault> for Stopped {
+    fn from(fault: DiskFault) -> Self {
+        Self(fault.in_full().into())
     }
 }
 

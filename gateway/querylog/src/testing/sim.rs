@@ -322,7 +322,9 @@ impl Files for Sim {
             Some(Node::File(number)) => Ok(state.identity(*number)),
             Some(Node::Folder) => {
                 let names = state.names.keys().filter(|it| parent(it) == path).count() as i64;
-                Ok(Identity { device: 1, inode: u64::MAX, bytes: 0, changed_ns: (names, 0) })
+                let changed_ns = (names, 0);
+                let (inode, bytes, has_name) = (u64::MAX, 0, true);
+                Ok(Identity { device: 1, inode, bytes, has_name, changed_ns })
             }
             None => Err(not_found()),
         })
@@ -402,7 +404,8 @@ impl Files for Sim {
 impl State {
     fn identity(&self, number: usize) -> Identity {
         let bytes = self.files[number].visible.len() as u64;
-        Identity { device: 1, inode: number as u64, bytes, changed_ns: (0, 0) }
+        let has_name = self.names.values().any(|node| *node == Node::File(number));
+        Identity { device: 1, inode: number as u64, bytes, has_name, changed_ns: (0, 0) }
     }
 }
 

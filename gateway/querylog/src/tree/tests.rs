@@ -229,7 +229,7 @@ async fn a_state_that_somebody_changes_stops_the_log() {
         let _ = querylog.act(Act::Config, &Details::new()).await;
     }
     let why = querylog.health().poisoned.unwrap();
-    assert!(why.contains("state was changed while the log was open"), "{why}");
+    assert!(why.contains("state was removed or changed while the log was open"), "{why}");
     let refused = querylog.act(Act::Config, &Details::new()).await.unwrap_err();
     assert!(matches!(refused, LogUnavailable::Poisoned { .. }));
 }

@@ -1,0 +1,201 @@
+//! That the log's files still stand under their names.
+//!
+//! A write to a file that somebody has removed succeeds, and so does its sync: nothing but a look
+//! at the name notices. The writer looks after every batch and before it tells anybody, and twice
+//! a second while nothing is asked. What is gone from its name and still open is saved first.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::disk::{Disk, DiskFault, DiskFile, Identity};
+use crate::handles::row_offset;
+use crate::queue::locked;
+use crate::segments;
+
+/// Why the log stops, in words that name file and mend.
+pub(crate) type Reason = Arc<str>;
+
+pub(crate) struct Watch {
+    disk: Disk,
+    dir: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Segment, handle table, origin and lock.
+    files: [Watched; 4],
+    /// When a name in `segments` changed last.
+    names_changed: Option<(i64, i64)>,
+    lost: Option<Reason>,
+}
+
+/// A file as it was opened.
+struct Watched {
+    file: Arc<DiskFile>,
+    identity: Identity,
+    bytes_min: u64,
+}
+
+impl Watched {
+    fn new(file: Arc<DiskFile>) -> Result<Self, DiskFault> {
+        let identity = file.identity()?;
+        Ok(Self { file, identity, bytes_min: identity.bytes })
+    }
+}
+
+/// The files to be watched.
+pub(crate) struct WatchedFiles {
+    pub segment: Arc<DiskFile>,
+    pub handles: Arc<DiskFile>,
+    pub origin: DiskFile,
+    /// Opened anew: the lock itself must go with the log's threads, not with the watch.
+    pub lock: DiskFile,
+}
+
+impl Watch {
+    /// Watches the files of the log in `dir` from now on.
+    pub fn new(disk: Disk, dir: &Path, files: WatchedFiles) -> Result<Self, DiskFault> {
+        let WatchedFiles { segment, handles, origin, lock } = files;
+        let files = [segment, handles, Arc::new(origin), Arc::new(lock)];
+        let [segment, handles, origin, lock] = files.map(Watched::new);
+        let files = [segment?, handles?, origin?, lock?];
+        let state = Mutex::new(State { files, names_changed: None, lost: None });
+        Ok(Self { disk, dir: dir.to_owned(), state })
+    }
+
+    /// Watches the segment that was begun, no longer the one before it.
+    pub fn segment_begun(&self, segment: Arc<DiskFile>) -> Result<(), DiskFault> {
+        locked(&self.state).files[SEGMENT] = Watched::new(segment)?;
+        Ok(())
+    }
+
+    /// Notes how many rows of the handle table are durable.
+    pub fn handles_grown(&self, rows: u64) {
+        locked(&self.state).files[HANDLES].bytes_min = row_offset(rows);
+    }
+
+    /// Fails if a file that is written is not the one that stands under its name, and from then on.
+    pub fn check(&self) -> Result<(), Reason> {
+        let mut state = locked(&self.state);
+        if let Some(lost) = &state.lost {
+            return Err(Arc::clone(lost));
+        }
+        let wrong = state.files.iter().find_map(|watched| self.look(watched));
+        let Some(wrong) = wrong else { return Ok(()) };
+        let saved: Vec<String> =
+            state.files.iter().take(HANDLES + 1).filter_map(|it| self.save(it)).collect();
+        let reason: Reason = format!("{wrong}{}", saved.concat()).into();
+        state.lost = Some(Arc::clone(&reason));
+        Err(reason)
+    }
+
+    /// Fails if one of the segments that begin at `firsts` is gone. Costs one look at the folder
+    /// unless a name in it has changed.
+    pub fn check_segments(&self, firsts: impl FnOnce() -> Vec<u64>) -> Result<(), Reason> {
+        let folder = self.dir.join(segments::SEGMENTS_DIR);
+        let found = self.disk.identity(&folder).map_err(|fault| fault.in_full())?;
+        let changed = found.map(|it| it.changed_ns);
+        if changed.is_some() && locked(&self.state).names_changed == changed {
+            return Ok(());
+        }
+        let names = self.disk.list(&folder).map_err(|fault| fault.in_full())?;
+        for first in firsts() {
+            let path = segments::path_of(&self.dir, first);
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            if name.is_none_or(|name| names.binary_search(&name).is_err()) {
+                let mend = "put it back, or restore it from a mirror or a backup, and start again";
+                return Err(format!("{} was removed or renamed; {mend}", path.display()).into());
+            }
+        }
+        locked(&self.state).names_changed = changed;
+        Ok(())
+    }
+
+    fn look(&self, watched: &Watched) -> Option<String> {
+        let path = watched.file.path().display();
+        match self.disk.identity(watched.file.path()) {
+            Err(fault) => Some(fault.in_full()),
+            Ok(None) => Some(format!(
+                "{path} was removed or renamed while the log was open; find out by whom, put it \
+                 back, or restore it from a backup, and start again"
+            )),
+            Ok(Some(found)) if !found.is_same_file(&watched.identity) => Some(format!(
+                "{path} was replaced by another file while the log was open; find out by whom, put \
+                 the log's own back, and start again"
+            )),
+            Ok(Some(found)) if found.bytes < watched.bytes_min => Some(format!(
+                "{path} was cut to {} bytes while the log was open, where {} were durable; find \
+                 out by whom, restore it from a mirror or a backup, and start again",
+                found.bytes, watched.bytes_min
+            )),
+            Ok(Some(_)) => None,
+        }
+    }
+
+    /// Writes what an open file without a name holds to one with the ending `.saved`: beside its
+    /// old place, or, if the folder is gone, beside the log's.
+    fn save(&self, watched: &Watched) -> Option<String> {
+        let has_name = watched.file.identity().is_ok_and(|identity| identity.has_name);
+        if has_name {
+            return None;
+        }
+        let path = watched.file.path();
+        let name = path.file_name()?;
+        let places = [with_ending(path), with_ending(&self.dir).join(name)];
+        let saved = places.into_iter().find_map(|place| match self.copy(watched, &place) {
+            Ok(()) => Some(place),
+            Err(fault) => {
+                tracing::error!(fault = fault.in_full(), "a lost file cannot be saved here");
+                None
+            }
+        });
+        Some(match saved {
+            Some(saved) => format!(
+                "; what {} held is saved in {}: move it back under its name",
+                path.display(),
+                saved.display()
+            ),
+            None => format!("; what {} held could not be saved", path.display()),
+        })
+    }
+
+    fn copy(&self, watched: &Watched, place: &Path) -> Result<(), DiskFault> {
+        let folder = place.parent().unwrap_or(Path::new("/"));
+        if folder == with_ending(&self.dir) {
+            self.disk.create_dir(folder)?;
+        }
+        let bytes = watched.file.read_all(u64::MAX)?;
+        let saved = self.disk.create_new(place)?;
+        saved.write_at(&bytes, 0)?;
+        saved.sync_all()?;
+        self.disk.sync_dir(folder)
+    }
+}
+
+/// What stands under the log's folders with the ending `.saved`: the next start must not go on
+/// without it.
+pub(crate) fn saved(disk: &Disk, dir: &Path) -> Result<Option<PathBuf>, DiskFault> {
+    let folders = [segments::SEGMENTS_DIR, crate::tree::TREE_DIR, ""];
+    for folder in folders.map(|name| dir.join(name)) {
+        let names = disk.list(&folder)?;
+        if let Some(name) = names.iter().find(|name| name.ends_with(SAVED_ENDING)) {
+            return Ok(Some(folder.join(name)));
+        }
+    }
+    let beside = with_ending(dir);
+    Ok(disk.identity(&beside)?.map(|_| beside))
+}
+
+/// A path with `.saved` after its name.
+pub(crate) fn with_ending(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(SAVED_ENDING);
+    PathBuf::from(name)
+}
+
+const SAVED_ENDING: &str = ".saved";
+const SEGMENT: usize = 0;
+const HANDLES: usize = 1;
+
+#[cfg(test)]
+mod tests;
