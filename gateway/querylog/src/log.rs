@@ -488,6 +488,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         // The threads catch their own panics; there is nothing to learn from their results.
         let join = |thread: &mut Option<JoinHandle<()>>| thread.take().map(JoinHandle::join);
+        self.shared.watch.end();
         self.shared.queue.close();
         drop(join(&mut self.writer));
         // What the writer has made durable goes into the tree.

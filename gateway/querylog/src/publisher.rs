@@ -71,6 +71,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, mut tree: Tree) -> Result<JoinHandle<()
         );
         shared.queue.poison(&reason);
         shared.publishing.published.send_modify(|published| published.has_failed = true);
+        shared.watch.keep_vigil();
     })
 }
 

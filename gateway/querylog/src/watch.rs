@@ -5,7 +5,8 @@
 //! a second while nothing is asked. What is gone from its name and still open is saved first.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFault, DiskFile, Identity};
 use crate::handles::row_offset;
@@ -19,6 +20,7 @@ pub(crate) struct Watch {
     disk: Disk,
     dir: PathBuf,
     state: Mutex<State>,
+    ended: Condvar,
 }
 
 struct State {
@@ -27,6 +29,7 @@ struct State {
     /// When a name in `segments` changed last.
     names_changed: Option<(i64, i64)>,
     lost: Option<Reason>,
+    has_ended: bool,
 }
 
 /// A file as it was opened.
@@ -34,12 +37,14 @@ struct Watched {
     file: Arc<DiskFile>,
     identity: Identity,
     bytes_min: u64,
+    /// Where its content was saved.
+    saved: Option<PathBuf>,
 }
 
 impl Watched {
     fn new(file: Arc<DiskFile>) -> Result<Self, DiskFault> {
         let identity = file.identity()?;
-        Ok(Self { file, identity, bytes_min: identity.bytes })
+        Ok(Self { file, identity, bytes_min: identity.bytes, saved: None })
     }
 }
 
@@ -59,8 +64,9 @@ impl Watch {
         let files = [segment, handles, Arc::new(origin), Arc::new(lock)];
         let [segment, handles, origin, lock] = files.map(Watched::new);
         let files = [segment?, handles?, origin?, lock?];
-        let state = Mutex::new(State { files, names_changed: None, lost: None });
-        Ok(Self { disk, dir: dir.to_owned(), state })
+        let state = State { files, names_changed: None, lost: None, has_ended: false };
+        let (state, ended) = (Mutex::new(state), Condvar::new());
+        Ok(Self { disk, dir: dir.to_owned(), state, ended })
     }
 
     /// Watches the segment that was begun, no longer the one before it.
@@ -82,11 +88,29 @@ impl Watch {
         }
         let wrong = state.files.iter().find_map(|watched| self.look(watched));
         let Some(wrong) = wrong else { return Ok(()) };
-        let saved: Vec<String> =
-            state.files.iter().take(HANDLES + 1).filter_map(|it| self.save(it)).collect();
-        let reason: Reason = format!("{wrong}{}", saved.concat()).into();
+        let reason: Reason = format!("{wrong}{}", self.save_all(&mut state)).into();
         state.lost = Some(Arc::clone(&reason));
         Err(reason)
+    }
+
+    /// After a loss: whatever else loses its name is saved as well, until the log is let go. A
+    /// folder is not removed in one moment.
+    pub fn keep_vigil(&self) {
+        let mut state = locked(&self.state);
+        while state.lost.is_some() && !state.has_ended {
+            let saved = self.save_all(&mut state);
+            if !saved.is_empty() {
+                tracing::error!("more of the query log is lost{saved}");
+            }
+            let waited = self.ended.wait_timeout(state, VIGIL_INTERVAL);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Ends a vigil, now or later.
+    pub fn end(&self) {
+        locked(&self.state).has_ended = true;
+        self.ended.notify_all();
     }
 
     /// Fails if one of the segments that begin at `firsts` is gone. Costs one look at the folder
@@ -132,14 +156,25 @@ impl Watch {
         }
     }
 
+    /// Saves the segment and the handle table where they have no name any more; what is to be said
+    /// of it.
+    fn save_all(&self, state: &mut State) -> String {
+        let content = state.files.iter_mut().take(HANDLES + 1);
+        content.filter_map(|it| self.save(it)).collect()
+    }
+
     /// Writes what an open file without a name holds to one with the ending `.saved`: beside its
     /// old place, or, if the folder is gone, beside the log's.
-    fn save(&self, watched: &Watched) -> Option<String> {
+    fn save(&self, watched: &mut Watched) -> Option<String> {
         let has_name = watched.file.identity().is_ok_and(|identity| identity.has_name);
-        if has_name {
+        let path = watched.file.path();
+        let is_there = |place: &Path| matches!(self.disk.identity(place), Ok(Some(_)));
+        // What was saved in a folder that is being removed is removed with it; but it may also have
+        // been moved back.
+        let is_saved = watched.saved.as_ref().is_some_and(|it| is_there(it) || is_there(path));
+        if has_name || is_saved {
             return None;
         }
-        let path = watched.file.path();
         let name = path.file_name()?;
         let places = [with_ending(path), with_ending(&self.dir).join(name)];
         let saved = places.into_iter().find_map(|place| match self.copy(watched, &place) {
@@ -149,6 +184,7 @@ impl Watch {
                 None
             }
         });
+        watched.saved.clone_from(&saved);
         Some(match saved {
             Some(saved) => format!(
                 "; what {} held is saved in {}: move it back under its name",
@@ -194,6 +230,7 @@ pub(crate) fn with_ending(path: &Path) -> PathBuf {
 }
 
 const SAVED_ENDING: &str = ".saved";
+const VIGIL_INTERVAL: Duration = Duration::from_millis(500);
 const SEGMENT: usize = 0;
 const HANDLES: usize = 1;
 

@@ -54,6 +54,7 @@ impl Writer {
                 "the query log has stopped; nothing is answered until restart"
             );
             writer.fail(&reason);
+            writer.shared.watch.keep_vigil();
         })
     }
 
