@@ -13,7 +13,9 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-/// The five root keys of a log. See `spec/keys.md` for who needs which, and what is lost with it.
+use crate::promise::promise_name;
+
+/// The root keys of a log. See `spec/keys.md` for who needs which, and what is lost with it.
 pub struct Keys {
     /// Seals fields and handle rows.
     pub(crate) seal: Zeroizing<[u8; 32]>,
@@ -25,6 +27,10 @@ pub struct Keys {
     pub(crate) idempotency: Zeroizing<[u8; 32]>,
     /// Seed of the key that signs checkpoints.
     pub(crate) log: Zeroizing<[u8; 32]>,
+    /// Seed of the key that signs promises.
+    pub(crate) receipt: Zeroizing<[u8; 32]>,
+    /// Keeps what was released about whom, for the disclosure auditor.
+    pub(crate) disclosure: Zeroizing<[u8; 32]>,
 }
 
 /// Key files cannot be made or read. Never contains a key.
@@ -104,21 +110,23 @@ impl Keys {
         }
         let folder = File::open(dir).and_then(|folder| folder.sync_all());
         folder.map_err(io_fault("sync", dir))?;
-        let [seal, lookup, pseudonym, idempotency, log] = drawn;
-        Ok(Self { seal, lookup, pseudonym, idempotency, log })
+        let [seal, lookup, pseudonym, idempotency, log, receipt, disclosure] = drawn;
+        Ok(Self { seal, lookup, pseudonym, idempotency, log, receipt, disclosure })
     }
 
     /// Reads the keys in `dir`. Refuses a folder wider than 0700 and files wider than 0600.
     pub fn open(dir: &Path) -> Result<Self, KeyFault> {
         check_mode(dir, DIR_MODE)?;
         let read = |purpose| read_key(&path_of(dir, purpose), purpose);
-        let [seal, lookup, pseudonym, idempotency, log] = PURPOSES;
+        let [seal, lookup, pseudonym, idempotency, log, receipt, disclosure] = PURPOSES;
         Ok(Self {
             seal: read(seal)?,
             lookup: read(lookup)?,
             pseudonym: read(pseudonym)?,
             idempotency: read(idempotency)?,
             log: read(log)?,
+            receipt: read(receipt)?,
+            disclosure: read(disclosure)?,
         })
     }
 
@@ -127,10 +135,16 @@ impl Keys {
         SignerKey::from_seed(origin, &self.log)
     }
 
+    /// What signs the promises of the log of this name.
+    pub(crate) fn promiser(&self, origin: &str) -> Result<SignerKey, InvalidKey> {
+        SignerKey::from_seed(&promise_name(origin), &self.receipt)
+    }
+
     /// Purpose and check value of every key: the first 8 bytes of
     /// HMAC-SHA256(key, "jumpgate/key-check/v1"), which tell keys apart and nothing else.
     pub(crate) fn check_values(&self) -> [(&'static str, [u8; 8]); PURPOSES.len()] {
-        let keys = [&self.seal, &self.lookup, &self.pseudonym, &self.idempotency, &self.log];
+        let Self { seal, lookup, pseudonym, idempotency, log, receipt, disclosure } = self;
+        let keys = [seal, lookup, pseudonym, idempotency, log, receipt, disclosure];
         let mut index = 0;
         PURPOSES.map(|purpose| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &keys[index][..]);
@@ -199,7 +213,8 @@ fn hex_of(key: &[u8; 32]) -> Zeroizing<String> {
 }
 
 fn header(purpose: &str) -> String {
-    let algorithm = if purpose == LOG { "ed25519" } else { "hmac-sha256" };
+    let signs = purpose == LOG || purpose == RECEIPT;
+    let algorithm = if signs { "ed25519" } else { "hmac-sha256" };
     format!("jumpgate-key/v1 {purpose} {algorithm}")
 }
 
@@ -214,8 +229,10 @@ fn io_fault(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> KeyFault 
     }
 }
 
-const PURPOSES: [&str; 5] = ["seal", "lookup", "pseudonym", "idempotency", LOG];
+const PURPOSES: [&str; 7] =
+    ["seal", "lookup", "pseudonym", "idempotency", LOG, RECEIPT, "disclosure"];
 const LOG: &str = "log";
+const RECEIPT: &str = "receipt";
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Longer than any key file, so that a wrong file is not read whole.

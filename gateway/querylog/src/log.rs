@@ -7,15 +7,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jumpgate_catalogue::{CallerId, Digest, Fault, PredicateId, QueryId, RefusalCode, Verdict};
-use jumpgate_tlog::VerifierKey;
+use jumpgate_tlog::{Hash, VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::compose::Composed;
 use crate::disk::{Disk, DiskFault, DiskFile};
-use crate::entry::Details;
+use crate::entry::{Details, LeafHash};
 use crate::find::{LeafFault, LeafInfo};
 use crate::keys::Keys;
 use crate::kind::Act;
@@ -259,10 +260,10 @@ impl QueryLog {
         Ok(())
     }
 
-    /// What the checkpoints and receipts of the log in `dir` are checked with.
-    pub fn verifier_key(dir: &Path) -> Result<VerifierKey, OpenFault> {
+    /// What the checkpoints and receipts of the log in `dir` are checked with, and its promises.
+    pub fn verifier_keys(dir: &Path) -> Result<(VerifierKey, VerifierKey), OpenFault> {
         match Origin::read(&Disk::default(), dir)? {
-            Some(origin) => Ok(origin.verifier),
+            Some(origin) => Ok((origin.verifier, origin.promise)),
             None => Err(OpenFault::NotInitialised { path: dir.to_owned() }),
         }
     }
@@ -377,6 +378,21 @@ impl QueryLog {
         let durable =
             self.shared.progress.durable_entries.load(std::sync::atomic::Ordering::Acquire);
         if index >= durable { Ok(None) } else { self.shared.finder.leaf(index).map(Some) }
+    }
+
+    /// A promise of an entry that the log has recorded, signed now: for answers that are given
+    /// again. `index` and `leaf_hash` must be those of a [`Recorded`].
+    pub fn promise(&self, index: u64, leaf_hash: &LeafHash) -> String {
+        self.shared.sign(index, vec![Hash(*leaf_hash)]).promise(index)
+    }
+
+    /// As [`Self::receipt`], after waiting until the published tree holds the entry; none if it does
+    /// not within `patience`.
+    pub async fn receipt_when_published(&self, index: u64, patience: Duration) -> Option<String> {
+        tokio::time::timeout(patience, self.published(index)).await.ok()?.ok()?;
+        let log = self.clone();
+        let found = tokio::task::spawn_blocking(move || log.receipt(index).ok()?);
+        found.await.ok()?
     }
 
     /// The receipt of the entry at `index`, to be checked by [`crate::Proven::of_receipt`]; none

@@ -12,6 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::disk::{Disk, DiskFault};
 use crate::keys::Keys;
 use crate::log::InitFault;
+use crate::promise::promise_name;
 
 pub(crate) const ORIGIN_FILE: &str = "origin";
 
@@ -23,6 +24,8 @@ pub(crate) struct Origin {
     created_ms: u64,
     /// What the log's checkpoints are checked with.
     pub verifier: VerifierKey,
+    /// What its promises are checked with.
+    pub promise: VerifierKey,
     /// Check value of each key by its purpose, in hexadecimal.
     keys: BTreeMap<String, String>,
 }
@@ -72,8 +75,10 @@ impl Origin {
         let keys =
             checks.map(|(purpose, check)| (purpose.to_owned(), hex::encode(check))).collect();
         let signer = key_set.signer(name).map_err(|_| InitFault::Origin)?;
+        let promiser = key_set.promiser(name).map_err(|_| InitFault::Origin)?;
         let (log_id, verifier) = (u64::from_le_bytes(id), signer.verifier().clone());
-        Ok(Self { name: name.to_owned(), log_id, created_ms, verifier, keys })
+        let promise = promiser.verifier().clone();
+        Ok(Self { name: name.to_owned(), log_id, created_ms, verifier, promise, keys })
     }
 
     /// Writes the file, durable when this returns: temporary name, sync, rename, folder's sync.
@@ -108,8 +113,8 @@ impl Origin {
     fn text(&self) -> String {
         let mut text = format!(
             "jumpgate-log/v1\norigin {}\ncreated_ms {}\nlog_id {:016x}\nhash sha-256\n\
-             verifier_key {}\n",
-            self.name, self.created_ms, self.log_id, self.verifier
+             verifier_key {}\npromise_key {}\n",
+            self.name, self.created_ms, self.log_id, self.verifier, self.promise
         );
         for (purpose, check) in &self.keys {
             text.push_str(&format!("key {purpose} {check}\n"));
@@ -137,6 +142,11 @@ impl Origin {
         if verifier.name() != name {
             return Err("verifier_key is another log's");
         }
+        let promise: VerifierKey =
+            next("promise_key ")?.parse().map_err(|_| "promise_key is no key")?;
+        if promise.name() != promise_name(&name) {
+            return Err("promise_key is another log's");
+        }
         let mut keys = BTreeMap::new();
         for line in lines {
             if let Some((purpose, check)) =
@@ -145,13 +155,13 @@ impl Origin {
                 keys.insert(purpose.to_owned(), check.to_owned());
             }
         }
-        let origin = Self { name, log_id, created_ms, verifier, keys };
+        let origin = Self { name, log_id, created_ms, verifier, promise, keys };
         // One text for one content: this also checks the last line, the checksum.
         if origin.text() == text { Ok(origin) } else { Err("its checksum is wrong") }
     }
 }
 
-/// Ten times a file of five keys.
+/// Five times a file of seven keys.
 const ORIGIN_BYTES_MAX: u64 = 8192;
 
 #[cfg(test)]
@@ -178,7 +188,7 @@ mod tests {
             .collect();
         let origin = Origin::parse(&text).unwrap();
         assert_eq!(origin.log_id, 0x1122_3344_5566_7788);
-        assert_eq!(origin.keys.len(), 5);
+        assert_eq!(origin.keys.len(), 7);
     }
 
     #[test]

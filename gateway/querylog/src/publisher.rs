@@ -19,9 +19,16 @@ use crate::watch::Reason;
 
 /// What the log and its publisher tell each other.
 pub(crate) struct Publishing {
-    must_end: Mutex<bool>,
+    orders: Mutex<Orders>,
     told: Condvar,
     published: watch::Sender<Published>,
+}
+
+/// What the thread is told to do.
+#[derive(Default)]
+struct Orders {
+    must_hurry: bool,
+    must_end: bool,
 }
 
 /// What is published.
@@ -36,7 +43,7 @@ pub(crate) struct Published {
 impl Publishing {
     pub fn new(size: u64) -> Self {
         let published = watch::Sender::new(Published { size, has_failed: false });
-        Self { must_end: Mutex::new(false), told: Condvar::new(), published }
+        Self { orders: Mutex::default(), told: Condvar::new(), published }
     }
 
     /// What is published, now and later.
@@ -46,12 +53,13 @@ impl Publishing {
 
     /// Publishes what is durable now, not after the interval.
     pub fn hurry(&self) {
+        locked(&self.orders).must_hurry = true;
         self.told.notify_one();
     }
 
     /// Publishes what is durable and ends the thread.
     pub fn end(&self) {
-        *locked(&self.must_end) = true;
+        locked(&self.orders).must_end = true;
         self.told.notify_one();
     }
 }
@@ -95,10 +103,11 @@ impl From<DiskFault> for Stopped {
 
 fn run(shared: &Shared, tree: &mut Tree) -> Result<(), Stopped> {
     let publishing = &shared.publishing;
-    let mut must_end = locked(&publishing.must_end);
+    let mut orders = locked(&publishing.orders);
     loop {
-        let is_last = *must_end;
-        drop(must_end);
+        let is_last = orders.must_end;
+        orders.must_hurry = false;
+        drop(orders);
         shared.headroom.look()?;
         shared.watch.check_segments(|| shared.finder.firsts()).map_err(Stopped)?;
         tree.integrate(shared.progress.durable_entries.load(Ordering::Acquire))?;
@@ -108,11 +117,11 @@ fn run(shared: &Shared, tree: &mut Tree) -> Result<(), Stopped> {
         if is_last {
             return Ok(());
         }
-        must_end = locked(&publishing.must_end);
-        if !*must_end {
+        orders = locked(&publishing.orders);
+        if !orders.must_end && !orders.must_hurry {
             let interval = shared.options.publish_interval;
-            let waited = publishing.told.wait_timeout(must_end, interval);
-            must_end = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = publishing.told.wait_timeout(orders, interval);
+            orders = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

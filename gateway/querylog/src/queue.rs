@@ -59,6 +59,14 @@ impl Waiter {
         }
     }
 
+    /// True if somebody waits who may show the entry's promise to a caller.
+    pub fn wants_promise(&self) -> bool {
+        match self {
+            Self::Entry(_) => true,
+            Self::Ask { .. } | Self::Nobody => false,
+        }
+    }
+
     /// Tells the waiter that its entry is on record. A ticket that nobody receives any more is
     /// dropped here or with its channel, and so closes its question itself.
     pub fn succeed(self, recorded: Recorded) {

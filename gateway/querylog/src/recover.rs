@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use jumpgate_catalogue::{Fault, FaultCode};
+use jumpgate_tlog::SignerKey;
 
 use crate::cipher::Cipher;
 use crate::coalesce::Coalesced;
@@ -154,6 +155,7 @@ impl Recovery<'_> {
         };
         let watch = Watch::new(self.disk.clone(), self.dir, watched)?;
         watch.handles_grown(store.handle_rows);
+        let promiser = self.promiser()?;
         let progress = Progress::default();
         progress.entries.store(store.next_index, std::sync::atomic::Ordering::Release);
         progress.durable_entries.store(store.next_index, std::sync::atomic::Ordering::Release);
@@ -167,6 +169,7 @@ impl Recovery<'_> {
             finder,
             publishing: Publishing::new(tree.size()),
             verifier: self.origin.verifier,
+            promiser,
             watch,
             headroom,
             latest_ms: AtomicU64::new(now_ms),
@@ -187,6 +190,12 @@ impl Recovery<'_> {
             return Err(other_key().into());
         }
         Ok(Tree::prove(&self.disk, self.dir, *log_id, signer, &state)?)
+    }
+
+    fn promiser(&self) -> Result<SignerKey, OpenFault> {
+        let promiser = self.keys.promiser(&self.origin.name);
+        // Its check value was compared: it is the key that made the origin's line.
+        promiser.map_err(|_| TreeFault::Key { path: self.dir.join(ORIGIN_FILE) }.into())
     }
 
     /// Walks the last segment to its end.
@@ -392,7 +401,7 @@ impl PastReader<'_> {
             predicate: entry.predicate.as_deref()?.parse().ok()?,
             request_token: fields.digest(FieldId::RequestToken)?,
             closing: past_closing(entry, &fields)?,
-            recorded: Recorded::new(record.index, leaf_hash, entry.time_ms),
+            recorded: Recorded::new(record.index, leaf_hash, entry.time_ms, None),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jumpgate_tlog::VerifierKey;
+use jumpgate_tlog::{Hash, SignerKey, VerifierKey};
 
 use crate::cipher::Cipher;
 use crate::coalesce::Coalesced;
@@ -16,6 +16,7 @@ use crate::find::Finder;
 use crate::handles::{HandleTable, SubjectRow};
 use crate::headroom::Headroom;
 use crate::options::{LogOptions, NowMs};
+use crate::promise::SignedBatch;
 use crate::publisher::Publishing;
 use crate::queue::{Queue, locked};
 use crate::ticket::{AskHeader, Closing, RefusedHeader, SubjectRef};
@@ -169,6 +170,8 @@ pub(crate) struct Shared {
     pub publishing: Publishing,
     /// What the log's checkpoints are checked with.
     pub verifier: VerifierKey,
+    /// What signs promises.
+    pub promiser: SignerKey,
     pub watch: Watch,
     pub headroom: Headroom,
     /// The latest time in an entry.
@@ -192,6 +195,12 @@ impl Shared {
 
     pub fn composer(&self) -> Composer<'_> {
         Composer { cipher: &self.cipher, time_ms: self.time_ms().0 }
+    }
+
+    /// Signs a batch whose entries are, or are about to be, durable.
+    pub fn sign(&self, first_index: u64, leaves: Vec<Hash>) -> Arc<SignedBatch> {
+        let (origin, time_ms) = (self.verifier.name(), self.time_ms().0);
+        Arc::new(SignedBatch::sign(origin, first_index, leaves, time_ms, &self.promiser))
     }
 
     /// Why no question can be taken now.

@@ -13,6 +13,7 @@ use jumpgate_catalogue::{
 
 use crate::compose::Asked;
 use crate::entry::LeafHash;
+use crate::promise::SignedBatch;
 use crate::queue::{Slot, Submission, Waiter};
 use crate::shared::{LogUnavailable, Shared};
 
@@ -104,16 +105,28 @@ pub enum Closing {
 }
 
 /// An entry that is durable. Only the log makes it; holding one is the proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     index: u64,
     leaf_hash: LeafHash,
     time_ms: u64,
+    batch: Option<Arc<SignedBatch>>,
 }
 
 impl Recorded {
-    pub(crate) fn new(index: u64, leaf_hash: LeafHash, time_ms: u64) -> Self {
-        Self { index, leaf_hash, time_ms }
+    pub(crate) fn new(
+        index: u64,
+        leaf_hash: LeafHash,
+        time_ms: u64,
+        batch: Option<Arc<SignedBatch>>,
+    ) -> Self {
+        Self { index, leaf_hash, time_ms, batch }
+    }
+
+    /// The promise that goes with the answer, to be checked by [`crate::Promise::of_text`]; none of
+    /// an entry from before the log was opened, see [`crate::QueryLog::promise`].
+    pub fn promise(&self) -> Option<String> {
+        Some(self.batch.as_ref()?.promise(self.index))
     }
 
     /// The leaf index: the entry's position in the log, from 0, without gaps.

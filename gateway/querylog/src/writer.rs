@@ -15,9 +15,12 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jumpgate_tlog::Hash;
+
 use crate::compose::Composed;
 use crate::disk::DiskFault;
 use crate::options::AskMode;
+use crate::promise::SignedBatch;
 use crate::queue::{Submission, Waiter, locked};
 use crate::shared::{LogUnavailable, Shared};
 use crate::store::Store;
@@ -119,10 +122,11 @@ impl Writer {
             for (index, submission) in (first_index..).zip(&mut self.batch) {
                 if submission.waiter.is_ask() {
                     let waiter = std::mem::replace(&mut submission.waiter, Waiter::Nobody);
-                    waiter.succeed(recorded(index, &submission.composed));
+                    waiter.succeed(recorded(index, &submission.composed, None));
                 }
             }
         }
+        let signed = self.sign(first_index);
         self.store.sync()?;
         self.watch(!rows.is_empty())?;
         // From here on the batch survives a power cut.
@@ -131,9 +135,17 @@ impl Writer {
         let (durable, entries) = (self.store.durable_entries, self.batch.len() as u64);
         self.shared.progress.committed(durable, entries, bytes, began.elapsed());
         for (index, submission) in (first_index..).zip(self.batch.drain(..)) {
-            submission.waiter.succeed(recorded(index, &submission.composed));
+            submission.waiter.succeed(recorded(index, &submission.composed, signed.clone()));
         }
         Ok(())
+    }
+
+    /// The promise of a batch that somebody else than a question waits for. Made before the sync,
+    /// told after it.
+    fn sign(&self, first_index: u64) -> Option<Arc<SignedBatch>> {
+        let is_wanted = self.batch.iter().any(|submission| submission.waiter.wants_promise());
+        let leaves = self.batch.iter().map(|submission| Hash(submission.composed.leaf_hash));
+        is_wanted.then(|| self.shared.sign(first_index, leaves.collect()))
     }
 
     /// Looks whether what was just synced stands where a start will find it.
@@ -166,8 +178,8 @@ impl From<DiskFault> for Stopped {
     }
 }
 
-fn recorded(index: u64, composed: &Composed) -> Recorded {
-    Recorded::new(index, composed.leaf_hash, composed.time_ms)
+fn recorded(index: u64, composed: &Composed, signed: Option<Arc<SignedBatch>>) -> Recorded {
+    Recorded::new(index, composed.leaf_hash, composed.time_ms, signed)
 }
 
 #[cfg(test)]

@@ -7,7 +7,15 @@ use zeroize::Zeroizing;
 fn keys() -> Keys {
     let key = |byte| Zeroizing::new([byte; 32]);
     let (seal, lookup, pseudonym) = (key(1), key(2), key(3));
-    Keys { seal, lookup, pseudonym, idempotency: key(4), log: key(5) }
+    Keys {
+        seal,
+        lookup,
+        pseudonym,
+        idempotency: key(4),
+        log: key(5),
+        receipt: key(6),
+        disclosure: key(7),
+    }
 }
 
 const SUBJECT: SubjectRow = SubjectRow { handle: [0xaa; 16], row: 7 };
