@@ -29,7 +29,7 @@ use crate::recover;
 use crate::segments;
 use crate::shared::{Health, LogUnavailable, Metrics, Shared};
 use crate::ticket::{AskHeader, AskTicket, Closing, Recorded, RefusedHeader};
-use crate::tree::{Tree, TreeFault};
+use crate::tree::{Published, Tree, TreeFault, published_file};
 use crate::writer::Writer;
 
 /// A log open for writing. Cheap to clone; the last clone's drop ends the writer thread without a
@@ -415,6 +415,14 @@ impl QueryLog {
         let (disk, dir) = shared.finder.place();
         let made = receipt(disk, dir, &shared.verifier, index, &entry, fields.as_ref());
         Ok(made?)
+    }
+
+    /// A file of the published tree by its path in C2SP tlog-tiles, `checkpoint` or `tile/…`; none
+    /// if there is no such path or file. Reads files, so an async caller runs it on a blocking
+    /// thread.
+    pub fn published_file(&self, path: &str) -> Result<Option<(Published, Vec<u8>)>, LeafFault> {
+        let (disk, dir) = self.shared.finder.place();
+        Ok(published_file(disk, dir, path)?)
     }
 
     /// The log's state.

@@ -38,6 +38,11 @@ pub enum PromiseFault {
 }
 
 impl Promise {
+    /// True if a text is meant to be a promise, whether or not it holds.
+    pub fn is_one(text: &str) -> bool {
+        text.starts_with(FIRST_LINE)
+    }
+
     /// Reads a promise and checks it with the log's promise key.
     ///
     /// # Errors

@@ -15,8 +15,9 @@ use jumpgate_tlog::{
 use minicbor::{Decoder, Encoder};
 
 use crate::disk::{Disk, DiskFault};
-use crate::entry::{Entry, EntryFault};
+use crate::entry::{Entry, EntryFault, LeafHash};
 use crate::fields::{self, Field, FieldId, Fields};
+use crate::promise::Promise;
 use crate::tree::{TREE_DIR, published};
 
 /// What a receipt proves, read without the gateway.
@@ -26,6 +27,8 @@ pub struct Proven {
     pub entry: Entry<'static>,
     /// Its leaf index.
     pub index: u64,
+    /// Its leaf hash.
+    pub leaf_hash: LeafHash,
     /// The verdict, of an `answer`.
     pub verdict: Option<Verdict>,
     /// The civil date that the question is about, where the entry seals one.
@@ -72,7 +75,53 @@ impl Proven {
         }
         let fields = Fields::of(opened.fields);
         let (verdict, as_of) = (fields.verdict(), fields.date(FieldId::AsOf));
-        Ok(Self { entry, index: proof.index, verdict, as_of, checkpoint })
+        let (index, leaf_hash) = (proof.index, leaf.0);
+        Ok(Self { entry, index, leaf_hash, verdict, as_of, checkpoint })
+    }
+}
+
+/// A receipt of a log that has not kept its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenPromise {
+    /// They speak of different entries.
+    #[error("the promise is of entry {promised}, the receipt of entry {proven}: fetch that one's")]
+    OtherEntry {
+        /// The entry that was promised.
+        promised: u64,
+        /// The entry that is proven.
+        proven: u64,
+    },
+    /// They speak of different logs.
+    #[error("the promise is another log's")]
+    OtherLog,
+    /// The log signed both, and they exclude each other.
+    #[error(
+        "BROKEN: the log promised another entry {index} than its tree holds; keep promise and \
+         receipt, they are evidence against it"
+    )]
+    Broken {
+        /// The entry's leaf index.
+        index: u64,
+    },
+}
+
+impl Proven {
+    /// Compares a receipt with the promise that came before it. In words, if the promise is kept.
+    ///
+    /// # Errors
+    /// It is not, or the two do not belong together.
+    pub fn keeps(&self, promise: &Promise) -> Result<String, BrokenPromise> {
+        if promise.origin != self.checkpoint.origin {
+            return Err(BrokenPromise::OtherLog);
+        }
+        if promise.index != self.index {
+            let (promised, proven) = (promise.index, self.index);
+            return Err(BrokenPromise::OtherEntry { promised, proven });
+        }
+        if promise.leaf_hash != self.leaf_hash {
+            return Err(BrokenPromise::Broken { index: self.index });
+        }
+        Ok(format!("KEPT: it is what the log promised of entry {}.", self.index))
     }
 }
 

@@ -178,6 +178,19 @@ impl Recovery<'_> {
         Ok((shared, store, tree, opened))
     }
 
+    /// Mends what a start mends, and writes no entry.
+    pub fn mend_files(self) -> Result<(), OpenFault> {
+        let firsts = segments::list(&self.disk, self.dir)?;
+        let tail = self.find_tail(&firsts)?;
+        let handles_path = self.dir.join(HANDLES_FILE);
+        let handles_bytes = self.disk.open_read(&handles_path)?.read_all(u64::MAX)?;
+        let mut tree = self.signed(&tail)?;
+        let handles_file = self.disk.open_write(&handles_path)?;
+        handles::cut(&handles_file, &handles_bytes, tail.walk.marks.handle_rows)?;
+        self.mend(&tail)?;
+        Ok(tree.resume()?)
+    }
+
     /// The tree as it was signed last, whose entries must all be there and give its root.
     fn signed(&self, tail: &Tail) -> Result<Tree, OpenFault> {
         let Origin { name, log_id, verifier, .. } = &self.origin;

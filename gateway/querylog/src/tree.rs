@@ -238,6 +238,35 @@ pub(crate) fn published(
     Ok(verified.ok().map(|checkpoint| (note, checkpoint)))
 }
 
+/// Which file of the published tree it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The checkpoint, another one whenever the tree has grown.
+    Checkpoint,
+    /// A tile or a bundle of entries, for ever the same.
+    Tile,
+}
+
+/// A file of the published tree by its path in C2SP tlog-tiles; none if there is none.
+pub(crate) fn published_file(
+    disk: &Disk,
+    log_dir: &Path,
+    path: &str,
+) -> Result<Option<(Published, Vec<u8>)>, DiskFault> {
+    let (published, name) = match (path, path.parse::<Tile>()) {
+        (CHECKPOINT_FILE, _) => (Published::Checkpoint, CHECKPOINT_FILE.to_owned()),
+        (_, Ok(tile)) => (Published::Tile, tile.to_string()),
+        (_, Err(_)) => return Ok(None),
+    };
+    let bytes = disk.read_small(&log_dir.join(TREE_DIR).join(name), BUNDLE_BYTES_MAX)?;
+    Ok(bytes.map(|bytes| (published, bytes)))
+}
+
+/// Removes all tiles, which the next start makes anew from the entries.
+pub(crate) fn remove_tiles(disk: &Disk, log_dir: &Path) -> Result<(), DiskFault> {
+    disk.remove_dir(&log_dir.join(TREE_DIR).join("tile"))
+}
+
 impl Tree {
     /// Makes the folder of an empty tree, durable when this returns, but for its name.
     pub fn create(disk: &Disk, log_dir: &Path, signer: &SignerKey) -> Result<(), DiskFault> {
@@ -457,6 +486,8 @@ impl Tree {
 pub(crate) const TREE_DIR: &str = "tree";
 /// What is published.
 pub(crate) const CHECKPOINT_FILE: &str = "checkpoint";
+/// A bundle of entries as large as C2SP lets them be.
+const BUNDLE_BYTES_MAX: u64 = TILE_WIDTH * (2 + 65_535);
 /// What was signed.
 const STATE_FILE: &str = "state";
 const STATE_FIRST_LINE: &str = "jumpgate-tree/v1\n";

@@ -57,6 +57,8 @@ pub struct Flaw {
     pub index: Option<u64>,
     /// What is wrong.
     pub what: String,
+    /// True if the file follows from entries that are whole: it can be made anew.
+    pub is_derived: bool,
 }
 
 impl fmt::Display for Flaw {
@@ -172,7 +174,7 @@ impl Check {
                         self.lossy = true;
                         let (file, offset) = (Some(file.clone()), Some(raw.offset as u64));
                         let (index, what) = (Some(raw.index), fault.to_string());
-                        self.flaw(Flaw { file, offset, index, what });
+                        self.flaw(Flaw { file, offset, index, what, is_derived: false });
                     }
                 }
             }
@@ -181,7 +183,7 @@ impl Check {
             if let Some(ask) = open.filter(|ask| *ask < closed_below && !self.lossy) {
                 let what = format!("a batch says that the open ask {ask} is closed");
                 let (file, offset) = (Some(file.clone()), Some(batch.offset as u64));
-                self.flaw(Flaw { file, offset, index: Some(ask), what });
+                self.flaw(Flaw { file, offset, index: Some(ask), what, is_derived: false });
             }
         }
         if let Some((segment, walk)) = cursor.place() {
@@ -235,6 +237,7 @@ impl Check {
                     offset: None,
                     index: Some(index),
                     what,
+                    is_derived: false,
                 });
             }
         }
@@ -281,29 +284,24 @@ impl Check {
     }
 
     fn flaw_of(&mut self, fault: ReadFault) {
-        let flaw = match fault {
-            ReadFault::Damaged { file, offset, why } => {
-                Flaw { file: Some(file), offset: Some(offset), index: None, what: why }
+        let (file, offset, index, what) = match fault {
+            ReadFault::Damaged { file, offset, why } => (Some(file), Some(offset), None, why),
+            ReadFault::Entry { file, index, source } => {
+                (Some(file), None, Some(index), source.to_string())
             }
-            ReadFault::Entry { file, index, source } => Flaw {
-                file: Some(file),
-                offset: None,
-                index: Some(index),
-                what: source.to_string(),
-            },
             ReadFault::Disk(fault) => {
                 let what = format!("cannot {}: {}", fault.doing, fault.source);
-                Flaw { file: Some(fault.path), offset: None, index: None, what }
+                (Some(fault.path), None, None, what)
             }
             ReadFault::NotInitialised { .. } | ReadFault::Origin(_) => {
-                Flaw { file: None, offset: None, index: None, what: fault.to_string() }
+                (None, None, None, fault.to_string())
             }
         };
-        self.flaw(flaw);
+        self.flaw(Flaw { file, offset, index, what, is_derived: false });
     }
 
     fn flaw_at(&mut self, index: u64, what: String) {
-        self.flaw(Flaw { file: None, offset: None, index: Some(index), what });
+        self.flaw(Flaw { file: None, offset: None, index: Some(index), what, is_derived: false });
     }
 
     fn flaw(&mut self, flaw: Flaw) {

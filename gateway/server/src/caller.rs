@@ -21,18 +21,19 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::config::{CallerName, ListenerSettings, Shown};
+use crate::config::{CallerName, ListenerSettings, Rights, Shown};
 
 /// Who asks. Holding one proves a verified certificate, or the listener that the configuration
 /// itself calls dangerous.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     id: CallerId,
+    rights: Rights,
 }
 
 /// The callers and what their certificates are checked against.
 pub struct Callers {
-    by_shown: HashMap<Shown, CallerId>,
+    by_shown: HashMap<Shown, Caller>,
     files: TrustFiles,
     trust: ArcSwap<Trust>,
     hints: Arc<[DistinguishedName]>,
@@ -96,9 +97,14 @@ impl Caller {
         &self.id
     }
 
+    /// What it gets besides answers.
+    pub fn rights(&self) -> Rights {
+        self.rights
+    }
+
     /// The fixed caller of the listener in clear. Believes whoever connects.
     pub(crate) fn dangerous_clear(id: CallerId) -> Self {
-        Self { id }
+        Self { id, rights: Rights::default() }
     }
 }
 
@@ -108,7 +114,8 @@ impl Callers {
     /// # Errors
     /// A file cannot be read or used.
     pub fn new(names: &[CallerName], files: TrustFiles) -> Result<Arc<Self>, TrustFault> {
-        let by_shown = names.iter().map(|name| (name.shown.clone(), name.id.clone())).collect();
+        let caller = |name: &CallerName| Caller { id: name.id.clone(), rights: name.rights };
+        let by_shown = names.iter().map(|name| (name.shown.clone(), caller(name))).collect();
         let trust = files.read()?;
         let hints = trust.verifier.root_hint_subjects().into();
         Ok(Arc::new(Self { by_shown, files, trust: ArcSwap::from_pointee(trust), hints }))
@@ -149,10 +156,10 @@ impl Callers {
         let named = by_fingerprint.or_else(|| {
             uris(&parsed).find_map(|uri| self.by_shown.get(&Shown::Uri(uri.to_owned())))
         });
-        let id = named.ok_or(NotACaller::Unknown(fingerprint))?.clone();
+        let caller = named.ok_or(NotACaller::Unknown(fingerprint))?.clone();
         Ok(Session {
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
-            caller: Caller { id },
+            caller,
             checked: AtomicU64::new(generation),
             not_after_s: u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0),
         })

@@ -36,6 +36,10 @@ enum Act {
     Serve {
         /// The configuration file.
         config: PathBuf,
+        /// Go on although the log's last entry is later than the clock: the clock was ahead then
+        /// and is right now. The log's `start` entry says so.
+        #[arg(long)]
+        accept_clock: bool,
     },
     /// Check a configuration and everything it names; binds and connects nothing.
     ///
@@ -94,7 +98,7 @@ pub type Failure = Box<dyn Error>;
 /// What the command could not do, in a sentence for the operator.
 pub fn run(command: Command) -> Result<ExitCode, Failure> {
     match command.act {
-        Act::Serve { config } => serve::serve(&config),
+        Act::Serve { config, accept_clock } => serve::serve(&config, accept_clock),
         Act::Check { config } => check::check(&config),
         Act::Demo { keep } => runtime()?.block_on(demo::run(keep)),
         Act::Log(act) => log::run(act),

@@ -33,6 +33,8 @@ pub struct Config {
     pub digest: Digest,
     /// Civil time zone in which `as_of` dates are counted.
     pub civil_time_zone: jiff::tz::TimeZone,
+    /// Said at the start: the clock is right, though the log's last entry is later.
+    pub accept_clock: bool,
 }
 
 /// A caller and what names it in a certificate.
@@ -42,6 +44,17 @@ pub struct CallerName {
     pub id: CallerId,
     /// What its certificate shows.
     pub shown: Shown,
+    /// What it gets besides answers.
+    pub rights: Rights,
+}
+
+/// What a caller gets besides answers to its questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rights {
+    /// Its answers wait for the proof and carry it.
+    pub proof_inline: bool,
+    /// It may fetch the log's checkpoint, tiles and entries.
+    pub may_mirror: bool,
 }
 
 /// What of a certificate names a caller.
@@ -208,6 +221,12 @@ pub struct LogSettings {
     /// Size of one segment, in bytes.
     #[serde(default = "defaults::segment_bytes")]
     pub segment_bytes: u64,
+    /// Free bytes on the log's file system below which no question is taken.
+    #[serde(default = "defaults::headroom_bytes_min")]
+    pub headroom_bytes_min: u64,
+    /// Size of the file that holds room back for the end of a full disk.
+    #[serde(default = "defaults::ballast_bytes")]
+    pub ballast_bytes: u64,
     /// Answers remembered for repeats of a query id within 24 hours.
     #[serde(default = "defaults::replays_max")]
     pub replays_max: usize,
@@ -243,6 +262,24 @@ pub struct CallerSettings {
     pub san_uri: Option<String>,
     /// SHA-256 of its certificate (DER), hexadecimal.
     pub fingerprint_sha256: Option<String>,
+    /// When it gets the proof that an answer is in the log's tree.
+    #[serde(default)]
+    pub proof: Proof,
+    /// Lets it fetch the log's checkpoint, tiles and entries, which show who asked what of which
+    /// department, when and why.
+    #[serde(default)]
+    pub may_mirror: bool,
+}
+
+/// When a caller gets the proof that an answer is in the log's tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// On request, within a second of the answer, which carries the log's promise.
+    #[default]
+    OnRequest,
+    /// With the answer, which waits for it some milliseconds.
+    Inline,
 }
 
 /// A department.
@@ -387,6 +424,14 @@ mod defaults {
     }
 
     /// About 130,000 entries.
+    pub fn headroom_bytes_min() -> u64 {
+        128 << 20
+    }
+
+    pub fn ballast_bytes() -> u64 {
+        64 << 20
+    }
+
     pub fn segment_bytes() -> u64 {
         64 << 20
     }

@@ -94,7 +94,8 @@ impl Gateway {
     /// # Errors
     /// The first part that cannot start.
     pub async fn open(config: Config, now: Now) -> Result<Arc<Self>, StartFault> {
-        let Config { settings, catalogue, plan, callers, digest, civil_time_zone } = config;
+        let Config { settings, catalogue, plan, callers, digest, civil_time_zone, accept_clock } =
+            config;
         let runtime = runtime()?;
         let departments = departments(&settings, &catalogue, &runtime)?;
         let callers = Callers::new(&callers, TrustFiles::of(&settings.listener))?;
@@ -105,6 +106,7 @@ impl Gateway {
             catalogue: catalogue.digest(),
             policy: admission.policy_digest(),
             engine: runtime.digest(),
+            accept_clock,
         };
         let telemetry = Arc::new(Telemetry::default());
         let (log, replays) = open_log(&settings, start, &now)?;
@@ -334,6 +336,8 @@ fn open_log(
             AskDurability::Written => AskMode::Written,
         },
         segment_bytes: log.segment_bytes,
+        headroom_bytes_min: log.headroom_bytes_min,
+        ballast_bytes: log.ballast_bytes,
         idempotency_entries_max: log.replays_max,
         ..LogOptions::default()
     };

@@ -22,6 +22,7 @@ pub mod record;
 pub mod replay;
 pub mod resource;
 pub mod respond;
+pub mod tiles;
 
 pub mod admin;
 pub mod drain;

@@ -35,7 +35,7 @@ use crate::answer::answer_to_the_end;
 use crate::caller::{Caller, NotACaller, Session, TrustFault, server_identity};
 use crate::config::ListenerSettings;
 use crate::gateway::Gateway;
-use crate::{resource, respond, wire};
+use crate::{resource, respond, tiles, wire};
 
 /// Bound sockets, ready to serve.
 pub struct Listener {
@@ -358,10 +358,10 @@ impl Exchange {
             (Method::POST, "/v1/batches") => self.batch(caller, request).await,
             (Method::GET, "/healthz") => resource::health(),
             (Method::GET, "/readyz") => resource::readiness(&self.gateway),
-            (Method::GET, path) if path == CATALOGUE || path.starts_with(RECEIPTS) => {
+            (Method::GET, path) if path == CATALOGUE || is_reading(path) => {
                 self.read(&caller, path).await
             }
-            (_, path) if KNOWN.contains(&path) || path.starts_with(RECEIPTS) => {
+            (_, path) if KNOWN.contains(&path) || is_reading(path) => {
                 let mend = "see Allow for the methods of this path";
                 let refusal = Refusal::new(RefusalCode::MethodNotAllowed, mend);
                 let mut reply = self.refuse(Some(&caller), refusal, None);
@@ -383,13 +383,14 @@ impl Exchange {
         if let Err(refused) = self.gateway.admission.check_caller(caller.id()) {
             return self.refuse(Some(caller), refused.refusal, refused.reading.as_ref());
         }
-        let Some(index) = path.strip_prefix(RECEIPTS) else {
-            return resource::catalogue(&self.gateway.catalogue);
+        let read = if let Some(index) = path.strip_prefix(RECEIPTS) {
+            resource::receipt(&self.gateway, caller, index).await
+        } else if let Some(file) = path.strip_prefix(tiles::PREFIX) {
+            tiles::read(&self.gateway, caller, file).await
+        } else {
+            Ok(resource::catalogue(&self.gateway.catalogue))
         };
-        match resource::receipt(&self.gateway, caller, index).await {
-            Ok(reply) => reply,
-            Err(refusal) => respond::refusal(&refusal, None),
-        }
+        read.unwrap_or_else(|refusal| respond::refusal(&refusal, None))
     }
 
     async fn query(&self, caller: Caller, request: Request<Incoming>) -> respond::Reply {
@@ -505,6 +506,10 @@ impl Exchange {
 }
 
 const CATALOGUE: &str = "/v1/catalogue";
+fn is_reading(path: &str) -> bool {
+    path.starts_with(RECEIPTS) || path.starts_with(tiles::PREFIX)
+}
+
 const RECEIPTS: &str = "/v1/receipts/";
 const KNOWN: [&str; 5] = ["/v1/queries", "/v1/batches", CATALOGUE, "/healthz", "/readyz"];
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jumpgate_admission::{QuotaReading, Settled};
@@ -43,6 +44,17 @@ pub struct Asked {
 pub struct Logged {
     spoken: Spoken,
     department_quota: Option<QuotaReading>,
+    /// The promise and the proof of the entry that is spoken of, if it has one of its own.
+    evidence: Evidence,
+}
+
+/// What a caller can hold against the log.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// The log's signed word that the entry is durable at its index.
+    pub promise: Option<String>,
+    /// The proof that the published tree holds it; for callers who wait for it.
+    pub proof: Option<String>,
 }
 
 /// What a [`Logged`] says.
@@ -143,7 +155,8 @@ impl Record {
         self.telemetry.concluded(&predicate.department, said);
         drop(in_flight);
         let kept = Kept::new(&query, said, &recorded);
-        Ok(Logged { spoken: Spoken::Outcome(kept), department_quota })
+        let evidence = Evidence::of(&recorded);
+        Ok(Logged { spoken: Spoken::Outcome(kept), department_quota, evidence })
     }
 
     /// Puts a refused question on record with its own entry, durable before it returns.
@@ -162,7 +175,24 @@ impl Record {
         let recorded = self.log.refuse(header).await.map_err(unavailable)?;
         let entry = Some((recorded.index(), *recorded.leaf_hash()));
         let spoken = Spoken::Refused { refusal, query_id: Some(query.id()), entry };
-        Ok(Logged { spoken, department_quota: None })
+        Ok(Logged { spoken, department_quota: None, evidence: Evidence::of(&recorded) })
+    }
+
+    /// The outcome of an earlier query with the same id and question, promised anew.
+    pub fn again(&self, kept: &Kept) -> Logged {
+        let promise = Some(self.log.promise(kept.index, &kept.leaf_hash));
+        let evidence = Evidence { promise, proof: None };
+        Logged { spoken: Spoken::Outcome(kept.clone()), department_quota: None, evidence }
+    }
+
+    /// Adds the proof, as soon as the tree holds the entry. Where that takes longer than the second
+    /// in which it is promised, what is on record is said without it.
+    pub async fn prove(&self, mut logged: Logged) -> Logged {
+        if let Some(index) = logged.index() {
+            let proof = self.log.receipt_when_published(index, PROOF_PATIENCE).await;
+            logged.evidence.proof = proof;
+        }
+        logged
     }
 
     /// Counts a refusal that gets no entry of its own.
@@ -170,7 +200,7 @@ impl Record {
         self.telemetry.refused(refusal.code);
         self.log.coalesce(caller.map(Caller::id), refusal.code);
         let spoken = Spoken::Refused { refusal, query_id: None, entry: None };
-        Logged { spoken, department_quota: None }
+        Logged { spoken, department_quota: None, evidence: Evidence::default() }
     }
 
     fn header<'a>(
@@ -198,6 +228,12 @@ impl Record {
     }
 }
 
+impl Evidence {
+    fn of(recorded: &Recorded) -> Self {
+        Self { promise: recorded.promise(), proof: None }
+    }
+}
+
 impl Asked {
     /// The question.
     pub fn query(&self) -> &Query {
@@ -216,9 +252,17 @@ impl Asked {
 }
 
 impl Logged {
-    /// The outcome of an earlier query with the same id and question.
-    pub fn again(kept: Arc<Kept>) -> Self {
-        Self { spoken: Spoken::Outcome(Kept::clone(&kept)), department_quota: None }
+    /// Leaf index of the entry that is spoken of, if it has one of its own.
+    fn index(&self) -> Option<u64> {
+        match &self.spoken {
+            Spoken::Outcome(kept) => Some(kept.index),
+            Spoken::Refused { entry, .. } => entry.map(|(index, _)| index),
+        }
+    }
+
+    /// What a caller can hold against the log.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
     }
 
     /// What may be said.
@@ -277,6 +321,9 @@ impl Kept {
         self.time_ms
     }
 }
+
+/// The tree takes an entry in within a second.
+const PROOF_PATIENCE: Duration = Duration::from_secs(1);
 
 fn unavailable(error: jumpgate_querylog::LogUnavailable) -> LogUnavailable {
     tracing::error!(%error, "the query log cannot be written; nothing is answered");

@@ -9,7 +9,7 @@ use jumpgate_admission::{QuotaReading, rate_limit_headers};
 use jumpgate_catalogue::{Fault, FaultCode, QueryId, Refusal, RefusalCode};
 use serde_json::value::RawValue;
 
-use crate::record::{Kept, LogUnavailable, Logged, Spoken};
+use crate::record::{Evidence, Kept, LogUnavailable, Logged, Spoken};
 use crate::wire::{AnswerBody, BatchBody, BatchItemBody, ProblemBody, ReceiptBody};
 
 /// A response without its connection.
@@ -72,31 +72,37 @@ impl Said {
 fn said(logged: &Result<Logged, LogUnavailable>) -> Said {
     match logged {
         Err(unavailable) => problem_of_log(*unavailable),
-        Ok(logged) => match logged.spoken() {
-            Spoken::Outcome(kept) => match kept.outcome {
-                Ok(verdict) => {
-                    let body = json(&AnswerBody {
-                        query_id: kept.query_id.to_string(),
-                        predicate: kept.predicate.as_str(),
-                        verdict: verdict.as_str(),
-                        as_of: kept.as_of.to_string(),
-                        next_as_of: kept.next_as_of.map(|date| date.to_string()),
-                        receipt: receipt(kept.index, &kept.leaf_hash),
-                    });
-                    Said { status: StatusCode::OK, body, retry_after_s: None }
-                }
-                Err(fault) => problem_of_fault(fault, kept),
-            },
-            Spoken::Refused { refusal, query_id, entry } => {
-                let receipt = entry.map(|(index, leaf_hash)| receipt(index, &leaf_hash));
-                problem_of_refusal(refusal, *query_id, receipt)
-            }
-        },
+        Ok(logged) => spoken(logged.spoken(), logged.evidence()),
     }
 }
 
-fn receipt(index: u64, leaf_hash: &[u8; 32]) -> ReceiptBody {
-    ReceiptBody { index, leaf_hash: hex::encode(leaf_hash) }
+fn spoken(spoken: &Spoken, evidence: &Evidence) -> Said {
+    match spoken {
+        Spoken::Outcome(kept) => match kept.outcome {
+            Ok(verdict) => {
+                let body = json(&AnswerBody {
+                    query_id: kept.query_id.to_string(),
+                    predicate: kept.predicate.as_str(),
+                    verdict: verdict.as_str(),
+                    as_of: kept.as_of.to_string(),
+                    next_as_of: kept.next_as_of.map(|date| date.to_string()),
+                    receipt: receipt(kept.index, &kept.leaf_hash, evidence),
+                });
+                Said { status: StatusCode::OK, body, retry_after_s: None }
+            }
+            Err(fault) => problem_of_fault(fault, kept, evidence),
+        },
+        Spoken::Refused { refusal, query_id, entry } => {
+            let of = |(index, leaf_hash)| receipt(index, &leaf_hash, evidence);
+            let receipt = entry.map(of);
+            problem_of_refusal(refusal, *query_id, receipt)
+        }
+    }
+}
+
+fn receipt(index: u64, leaf_hash: &[u8; 32], evidence: &Evidence) -> ReceiptBody {
+    let Evidence { promise, proof } = evidence.clone();
+    ReceiptBody { index, leaf_hash: hex::encode(leaf_hash), promise, proof }
 }
 
 fn problem_of_refusal(
@@ -125,7 +131,7 @@ fn problem_of_refusal(
     Said { status, body, retry_after_s }
 }
 
-fn problem_of_fault(fault: Fault, kept: &Kept) -> Said {
+fn problem_of_fault(fault: Fault, kept: &Kept, evidence: &Evidence) -> Said {
     let (status, title, detail) = fault_row(fault.code);
     let code = fault.code.code();
     let body = json(&ProblemBody {
@@ -140,7 +146,7 @@ fn problem_of_fault(fault: Fault, kept: &Kept) -> Said {
         transient: Some(fault.code.is_transient()),
         retry_is_safe: Some(fault.retry_is_safe),
         retry_after_s: None,
-        receipt: Some(receipt(kept.index, &kept.leaf_hash)),
+        receipt: Some(receipt(kept.index, &kept.leaf_hash, evidence)),
     });
     Said { status, body, retry_after_s: None }
 }

@@ -218,6 +218,12 @@ pub struct ReceiptBody {
     pub index: u64,
     /// Its RFC 6962 leaf hash, hexadecimal.
     pub leaf_hash: String,
+    /// The log's signed word that the entry is durable at this index; `spec/query-log.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<String>,
+    /// The proof that the log's tree holds it, a C2SP tlog-proof; for callers who wait for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 /// An RFC 9457 problem.

@@ -1,6 +1,7 @@
 //! The path of one query: what is answered, what stands in the log, what the department saw.
 
 mod batches;
+mod proofs;
 mod replay;
 
 use jumpgate_catalogue::Verdict;
@@ -186,7 +187,7 @@ async fn a_receipt_is_shown_to_the_caller_it_was_made_for_and_to_nobody_else() {
     assert_eq!(own.json["kind"], "answer");
     let proven = async || Some(owner.get(&path).await.json.get("proof")?.as_str()?.to_owned());
     let proof = eventually("the published tree holds it", proven).await;
-    let key = QueryLog::verifier_key(&harness.log_dir()).unwrap();
+    let (key, promise_key) = QueryLog::verifier_keys(&harness.log_dir()).unwrap();
     let proven = Proven::of_receipt(&proof, &key).unwrap();
     assert_eq!((proven.index, proven.verdict), (answer.index(), Some(Verdict::Yes)));
     assert_eq!(proven.as_of.unwrap().to_string(), answer.json["as_of"]);

@@ -44,7 +44,8 @@ impl TreeCheck {
         let path = || Some(dir.join(CHECKPOINT_FILE));
         let published =
             published(disk, log_dir, key).map_err(|fault| flaw(path(), fault.source))?;
-        let unsigned = || flaw(path(), "it is missing or not signed with the log's key");
+        let what = "it is missing or not signed with the log's key; a start publishes it again";
+        let unsigned = || Flaw { is_derived: true, ..flaw(path(), what) };
         let (_, published) = published.ok_or_else(unsigned)?;
         let after = state()?;
         let mut flaws = Vec::new();
@@ -135,15 +136,15 @@ impl TreeCheck {
             Ok(_) => format!("it is not what follows from the entries; {ANEW}"),
             Err(fault) => format!("it cannot be read: {}; {ANEW}", fault.source),
         };
-        self.flaws.push(flaw(Some(path), what));
+        self.flaws.push(Flaw { is_derived: true, ..flaw(Some(path), what) });
     }
 }
 
 fn flaw(file: Option<PathBuf>, what: impl ToString) -> Flaw {
-    Flaw { file, offset: None, index: None, what: what.to_string() }
+    Flaw { file, offset: None, index: None, what: what.to_string(), is_derived: false }
 }
 
 /// What to do about a tile.
-const ANEW: &str = "remove the folder tree/tile and start the gateway, which makes all tiles anew";
+const ANEW: &str = "`jumpgate log fsck --mend` makes all tiles anew";
 /// A bundle of 256 entries of the largest size, and a byte.
 const TILE_BYTES_MAX: u64 = 256 * (2 + 65_535) + 1;

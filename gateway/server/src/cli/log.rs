@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use jumpgate_querylog::{
-    Entry, FieldId, Fields, Keys, LogOptions, QueryLog, Reader, Record, Sealer, verify,
+    Entry, FieldId, Fields, Fsck, Keys, LogOptions, QueryLog, Reader, Record, Sealer, fsck, verify,
 };
 
 use super::Failure;
@@ -49,6 +49,23 @@ pub(super) enum LogAct {
         #[arg(long)]
         keys: Option<PathBuf>,
     },
+    /// Check a log that nobody writes, and tell a torn tail from corruption.
+    ///
+    /// Checks what `verify` checks, under the writer's lock. A torn tail is what a power cut leaves
+    /// behind entries that nobody was told of; --mend removes it, and makes tiles anew that are lost
+    /// or wrong, as the next start would. Entries that were durable are never cut off. Exit code 0:
+    /// whole, or mended; 1: the next start, or --mend, will mend it; 4: corruption, nothing was
+    /// changed.
+    Fsck {
+        /// The log's folder.
+        dir: PathBuf,
+        /// The keys' folder; needed to mend.
+        #[arg(long)]
+        keys: Option<PathBuf>,
+        /// Mend what can be mended without loss.
+        #[arg(long, requires = "keys")]
+        mend: bool,
+    },
 }
 
 pub(super) fn run(act: LogAct) -> Result<ExitCode, Failure> {
@@ -56,6 +73,7 @@ pub(super) fn run(act: LogAct) -> Result<ExitCode, Failure> {
         LogAct::Init { dir, keys, origin } => init(&dir, &keys, &origin),
         LogAct::Show { dir, from, count, keys } => show(&dir, from, count, keys.as_deref()),
         LogAct::Verify { dir, keys } => check(&dir, keys.as_deref()),
+        LogAct::Fsck { dir, keys, mend } => check_offline(&dir, keys.as_deref(), mend),
     }
 }
 
@@ -64,9 +82,32 @@ fn init(dir: &Path, keys_dir: &Path, origin: &str) -> Result<ExitCode, Failure> 
     let now_ms = unix_ms(jiff::Timestamp::now());
     QueryLog::init(dir, origin, &keys, &LogOptions::default(), now_ms)?;
     println!("{}: an empty log, origin {origin}", dir.display());
-    println!("verifier key, to give to everybody: {}", QueryLog::verifier_key(dir)?);
+    let (verifier, promise) = QueryLog::verifier_keys(dir)?;
+    println!("verifier key, to give to everybody: {verifier}");
+    println!("promise key, to give to every caller: {promise}");
     println!("{}: its keys; whoever loses them cannot open a sealed field", keys_dir.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn check_offline(dir: &Path, keys: Option<&Path>, mend: bool) -> Result<ExitCode, Failure> {
+    let keys = keys.map(Keys::open).transpose()?;
+    let state = fsck(dir, keys.as_ref(), mend)?;
+    let (code, said) = match &state {
+        Fsck::Whole(report) => (0, format!("whole: {} entries", report.entries)),
+        Fsck::Mended(report) => (0, format!("mended: {} entries", report.entries)),
+        Fsck::Mendable { torn_bytes, derived } => {
+            derived.iter().for_each(|flaw| eprintln!("{flaw}"));
+            let tail = format!("a torn tail of {torn_bytes} bytes, of which nobody was told");
+            (1, format!("to be mended: {tail}; {} derived files", derived.len()))
+        }
+        Fsck::Corrupt(flaws) => {
+            flaws.iter().for_each(|flaw| eprintln!("{flaw}"));
+            let mend = "restore the files named above from a mirror or a backup";
+            (4, format!("CORRUPT: {} flaws; nothing was changed: {mend}", flaws.len()))
+        }
+    };
+    println!("{}: {said}", dir.display());
+    Ok(ExitCode::from(code))
 }
 
 fn show(dir: &Path, from: u64, count: u64, keys: Option<&Path>) -> Result<ExitCode, Failure> {

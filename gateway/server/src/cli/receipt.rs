@@ -4,42 +4,73 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use jumpgate_querylog::{Kind, Proven, VerifierKey};
+use jumpgate_querylog::{Kind, Promise, Proven, VerifierKey};
 
 use super::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ReceiptAct {
-    /// Check a receipt with the log's verifier key alone, and say what it proves.
+    /// Check a receipt or a promise with the log's public keys alone, and say what it proves.
     ///
-    /// The receipt is the text `proof` of GET /v1/receipts/{index}, a C2SP tlog-proof. Asks nobody.
-    /// Exit code 1 if it proves nothing.
+    /// A receipt is the text `proof` of GET /v1/receipts/{index}, a C2SP tlog-proof; a promise is
+    /// the text `promise` of an answer. Asks nobody. Exit code 1 if it proves nothing.
     Verify {
-        /// The receipt's file.
+        /// The file of the receipt or the promise.
         file: PathBuf,
-        /// The log's verifier key: `log init` prints it, and the log's file `origin` holds it.
+        /// The log's verifier key, for a receipt; its promise key, for a promise. `log init` prints
+        /// them, and the log's file `origin` holds them.
         #[arg(long)]
         key: VerifierKey,
+        /// A promise that the receipt must keep.
+        #[arg(long, requires = "promise_key")]
+        promise: Option<PathBuf>,
+        /// The log's promise key.
+        #[arg(long)]
+        promise_key: Option<VerifierKey>,
     },
 }
 
 pub(super) fn run(act: ReceiptAct) -> Result<ExitCode, Failure> {
     match act {
-        ReceiptAct::Verify { file, key } => verify(&file, &key),
+        ReceiptAct::Verify { file, key, promise, promise_key } => {
+            let text = read(&file)?;
+            if Promise::is_one(&text) {
+                let promise = Promise::of_text(&text, &key)?;
+                promised_in_words(&promise).iter().for_each(|line| println!("{line}"));
+                return Ok(ExitCode::SUCCESS);
+            }
+            let proven = Proven::of_receipt(&text, &key)?;
+            in_words(&proven).iter().for_each(|line| println!("{line}"));
+            if let (Some(file), Some(key)) = (promise, promise_key) {
+                let promise = Promise::of_text(&read(&file)?, &key)?;
+                println!("{}", proven.keeps(&promise)?);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
-fn verify(file: &Path, key: &VerifierKey) -> Result<ExitCode, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-    let proven = Proven::of_receipt(&text, key)?;
-    in_words(&proven).iter().for_each(|line| println!("{line}"));
-    Ok(ExitCode::SUCCESS)
+fn read(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file);
+    Ok(text.map_err(|error| format!("{} cannot be read: {error}", file.display()))?)
+}
+
+/// What is promised, a sentence a line.
+fn promised_in_words(promise: &Promise) -> Vec<String> {
+    let Promise { origin, index, leaf_hash, time_ms } = promise;
+    let time = i64::try_from(*time_ms).ok();
+    let time = time.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let time = time.map_or_else(|| "a time it does not name".to_owned(), |time| time.to_string());
+    vec![
+        format!("PROMISED: the log {origin} has signed that entry {index} was durable at {time}."),
+        format!("Its leaf hash is {}.", hex::encode(leaf_hash)),
+        format!("Not proven yet: fetch the proof of entry {index} and check it with --promise."),
+    ]
 }
 
 /// What is proven, a sentence a line.
 pub(crate) fn in_words(proven: &Proven) -> Vec<String> {
-    let Proven { entry, index, verdict, as_of, checkpoint } = proven;
+    let Proven { entry, index, verdict, as_of, checkpoint, .. } = proven;
     let text =
         |part: &Option<std::borrow::Cow<'_, str>>| part.as_deref().unwrap_or("nobody").to_owned();
     let time = i64::try_from(entry.time_ms).ok();

@@ -14,10 +14,11 @@ use crate::admin::Admin;
 use crate::gateway::Gateway;
 use crate::listener::Listener;
 
-pub(super) fn serve(config: &Path) -> Result<ExitCode, Failure> {
+pub(super) fn serve(config: &Path, accept_clock: bool) -> Result<ExitCode, Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let config = super::load(config)?;
+    let mut config = super::load(config)?;
+    config.accept_clock = accept_clock;
     super::runtime()?.block_on(async {
         let gateway = Gateway::open(config, Arc::new(jiff::Timestamp::now)).await?;
         let admin = Admin::bind(gateway.clone()).await?;

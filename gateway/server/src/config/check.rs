@@ -9,7 +9,7 @@ use std::str::FromStr;
 use jumpgate_admission::AdmissionSettings;
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Digest};
 
-use super::{CallerName, CallerSettings, Config, Mistake, Profile, Settings, Shown};
+use super::{CallerName, CallerSettings, Config, Mistake, Profile, Proof, Rights, Settings, Shown};
 use crate::caller::{self, TrustFiles};
 use crate::endpoint::Endpoint;
 
@@ -30,7 +30,8 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     });
     match (catalogue, plan, civil_time_zone) {
         (Some(catalogue), Some(plan), Some(civil_time_zone)) if mistakes.0.is_empty() => {
-            Ok(Config { settings, catalogue, plan, callers, digest, civil_time_zone })
+            let accept_clock = false;
+            Ok(Config { settings, catalogue, plan, callers, digest, civil_time_zone, accept_clock })
         }
         _ => Err(mistakes.0),
     }
@@ -134,7 +135,9 @@ fn check_callers(callers: &[CallerSettings], mistakes: &mut Mistakes) -> Vec<Cal
         if names.iter().any(|known| known.id == id || known.shown == shown) {
             mistakes.add(&at, "another [[callers]] table has the same id or the same certificate");
         }
-        names.push(CallerName { id, shown });
+        let proof_inline = caller.proof == Proof::Inline;
+        let rights = Rights { proof_inline, may_mirror: caller.may_mirror };
+        names.push(CallerName { id, shown, rights });
     }
     names
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use jumpgate_querylog::{Proven, QueryLog};
+use jumpgate_querylog::{Promise, Proven, QueryLog};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::{Value, json};
@@ -217,7 +217,7 @@ fn question(predicate: &str, parameters: Value, passport: &str, purpose: &str) -
 
 /// Fetches the receipt of one more answer and checks it without the gateway.
 async fn receipt(stage: &Stage, asker: &Client) -> Result<(), Failure> {
-    heading("A receipt, checked with the log's verifier key alone");
+    heading("A receipt, checked with the log's public keys alone");
     let answer = asker.post("/v1/queries", &age(18, "E00000011")).await?.json();
     let index = answer["receipt"]["index"].as_u64().ok_or("the answer has no receipt")?;
     let path = format!("/v1/receipts/{index}");
@@ -236,9 +236,12 @@ async fn receipt(stage: &Stage, asker: &Client) -> Result<(), Failure> {
     let file = stage.folder().join(format!("{index}.tlog-proof"));
     std::fs::write(&file, &proof)?;
     println!("{} bytes, kept as {}\n", proof.len(), file.display());
-    let key = QueryLog::verifier_key(&stage.folder().join("log"))?;
+    let (key, promise_key) = QueryLog::verifier_keys(&stage.folder().join("log"))?;
     let proven = Proven::of_receipt(&proof, &key)?;
     crate::cli::proven_in_words(&proven).iter().for_each(|line| println!("  {line}"));
+    let promise = answer["receipt"]["promise"].as_str().ok_or("the answer has no promise")?;
+    let promise = Promise::of_text(promise, &promise_key)?;
+    println!("  {}", proven.keeps(&promise)?);
     Ok(())
 }
 
