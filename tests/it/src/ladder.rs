@@ -129,7 +129,8 @@ async fn no_answer_is_lost_wherever_a_write_or_a_sync_of_the_log_fails() {
     met(Pace::WithTree, "fsync", "tree");
 }
 
-/// All rungs, or a sample: the first few, where the log starts, the last, and some between.
+/// A sample: the first few, where the log starts, the last, and some between. All of them, with
+/// `JUMPGATE_LADDER=full`, take a quarter of an hour.
 fn rungs(is_full: bool) -> VecDeque<Rung> {
     let mut rungs = VecDeque::new();
     for (calls, only, number) in NAMED {
