@@ -305,8 +305,12 @@ fn check_end(rung: Rung, ended: ExitStatus, trace: &Trace, errors: &str) {
     } else {
         assert_eq!(ended.code(), Some(1), "{rung}: {ended}: {errors}");
         let injected = trace.injected();
-        let is_told = injected.iter().any(|call| tells(errors, call));
-        assert!(is_told, "{rung}: none of {injected:?} is told in {errors}");
+        let (told, untold): (Vec<_>, Vec<_>) =
+            injected.iter().partition(|call| tells(errors, call));
+        // What fails of the segment that is prepared ahead is told once that is needed.
+        let is_ahead = |call: &&trace::Call| call.path.ends_with("log/segments/next.tmp");
+        let is_told = !told.is_empty() && untold.into_iter().all(is_ahead);
+        assert!(is_told, "{rung}: not all of {injected:?} are told in {errors}");
         injected
     };
     assert!(faults.iter().any(|call| rung.is_at(call)), "{rung}: {faults:?}");
