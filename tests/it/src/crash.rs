@@ -1,6 +1,7 @@
 //! The real binary under load, killed: what was said is on record, what was asked is closed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::harness::questions::{WIDOW, age, insured};
-use crate::harness::{Client, Ground, PATIENCE, Protocol, Setup, client, eventually, parts};
+use crate::harness::{
+    Broken, Client, Ground, PATIENCE, Protocol, Setup, client, eventually, parts,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_has_on_record_whatever_it_said() {
@@ -47,7 +50,7 @@ async fn a_drain_does_not_wait_for_a_department_that_hangs() {
     let ground = Setup::new().with("[listener]\ndrain_s_max = 1").ground().await;
     ground.departments.civil_registry.faults().set("hang".parse::<Fault>().unwrap()).unwrap();
     let (mut process, address) = serve(&ground).await;
-    let mut client = connect(&ground, address).await;
+    let mut client = connect(&ground, address).await.unwrap();
     let asking = tokio::spawn(async move {
         let json = [("content-type", "application/json")];
         let body = age(18, WIDOW).to_string();
@@ -82,7 +85,7 @@ async fn load_and_kill(ground: &Ground) -> Vec<(u64, String)> {
     let answers = Arc::new(AtomicUsize::new(0));
     let mut asking = Vec::new();
     for number in 0..CALLERS {
-        let client = connect(ground, address).await;
+        let client = connect(ground, address).await.unwrap();
         asking.push(tokio::spawn(ask_until_broken(client, number, answers.clone())));
     }
     let enough = async || (answers.load(Ordering::SeqCst) >= ANSWERS_MIN).then_some(());
@@ -113,16 +116,17 @@ async fn ask_until_broken(
     }
 }
 
-async fn connect(ground: &Ground, address: SocketAddr) -> Client {
+/// A connection of `one-window`.
+pub async fn connect(ground: &Ground, address: SocketAddr) -> Result<Client, Broken> {
     let anchor = ground.authority.certificate();
     let shown = ground.identity("one-window");
-    let stream = client::tls(address, anchor, Some(&shown), Protocol::Http1).await.unwrap();
-    Client::over(stream, Protocol::Http1).await.unwrap()
+    let stream = client::tls(address, anchor, Some(&shown), Protocol::Http1).await?;
+    Client::over(stream, Protocol::Http1).await
 }
 
 /// The binary, once it says where callers connect.
 async fn serve(ground: &Ground) -> (Child, SocketAddr) {
-    let mut process = Command::new(parts::profile_folder().join("jumpgate"))
+    let mut process = Command::new(binary())
         .arg("serve")
         .arg(ground.config())
         .env("RUST_LOG", "error")
@@ -130,17 +134,27 @@ async fn serve(ground: &Ground) -> (Child, SocketAddr) {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
-    let first = lines.next_line().await.unwrap().expect("the gateway did not start");
-    let (_, address) = first.split_once("https://").expect("its first line is where to connect");
-    let address = address.parse().unwrap();
-    // Its last line of the start; nothing it prints later may meet a closed pipe.
-    lines.next_line().await.unwrap().expect("its second line is where the metrics are");
+    let address = announced(&mut process).await.expect("the gateway did not start");
     (process, address)
 }
 
+/// Where callers connect, as the gateway says it; none if it ends before it serves.
+pub async fn announced(process: &mut Child) -> Option<SocketAddr> {
+    let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
+    let first = lines.next_line().await.unwrap()?;
+    // Its last line of the start; nothing it prints later may meet a closed pipe.
+    lines.next_line().await.unwrap()?;
+    let (_, address) = first.split_once("https://").expect("its first line is where to connect");
+    Some(address.parse().unwrap())
+}
+
+/// The gateway's binary, once [`build_binary`] has returned.
+pub fn binary() -> PathBuf {
+    parts::profile_folder().join("jumpgate")
+}
+
 /// Builds it beside this test, with the same features, so that it shares what is built.
-async fn build_binary() {
+pub async fn build_binary() {
     let profile = parts::profile_folder();
     let mut cargo = Command::from(jumpgate::author::cargo());
     cargo.args(["build", "--quiet", "--bin", "jumpgate", "--target-dir"]);

@@ -27,7 +27,8 @@ async fn a_query_that_runs_at_the_stop_gets_its_answer() {
         };
         eventually("new connections are refused", refused).await;
         eventually("the idle connection is closed", async || idle.is_closed().then_some(())).await;
-        assert!(harness.gateway().drain.is_draining());
+        let draining = async || harness.gateway().drain.is_draining().then_some(());
+        eventually("the gateway drains", draining).await;
         assert_eq!(harness.gateway().drain.running(), 1);
         assert!(!asking.is_finished());
         harness.civil().faults().clear();

@@ -176,6 +176,7 @@ async fn nothing_personal_stands_in_clear() {
     let reasons = Reason::ALL.map(Reason::code);
     let words = [NAME, "Numbat", CASE, "zebra", OPERATOR, "okapi", "married", "undetermined"];
     let secrets: Vec<&str> = words.into_iter().chain(reasons).chain(digits).collect();
+    harness.published().await;
     let files = files_of(&harness.log_dir());
     assert!(files.len() >= 3, "{files:?}");
     for file in files {
@@ -220,6 +221,7 @@ async fn a_sealed_verdict_has_one_length() {
 async fn a_changed_byte_is_found_wherever_it_stands() {
     let harness = Harness::start().await;
     ask_all(&harness).await;
+    harness.published().await;
     let keys = harness.keys();
     let copy = tempfile::tempdir().unwrap();
     copy_files(&harness.log_dir(), copy.path());
@@ -278,7 +280,8 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn copy_files(from: &Path, to: &Path) {
+/// Copies a folder and what is in it.
+pub fn copy_files(from: &Path, to: &Path) {
     for file in files_of(from) {
         let path = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(path.parent().unwrap()).unwrap();

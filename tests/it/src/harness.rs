@@ -211,6 +211,16 @@ impl Harness {
         verify(&self.log_dir(), Some(&self.keys()))
     }
 
+    /// Waits until the published tree holds every entry. From then on, and until somebody asks, no
+    /// file of the log comes or goes.
+    pub async fn published(&self) {
+        let all = async || {
+            let health = self.gateway().record.log().health();
+            (health.published_entries == health.entries).then_some(())
+        };
+        eventually("the published tree holds every entry", all).await;
+    }
+
     /// Tells the gateway to stop, as SIGTERM does, and returns at once.
     pub fn begin_stop(&self) {
         self.running.stopper.send_replace(true);

@@ -15,6 +15,7 @@ mod evidence;
 mod faults;
 mod http;
 mod interop;
+mod ladder;
 mod path;
 mod peers;
 mod sandbox;

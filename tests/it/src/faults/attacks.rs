@@ -226,6 +226,7 @@ async fn the_record_appears_nowhere() {
     }
     said.extend_from_slice(besieged.harness.metrics().await.as_bytes());
     let mut places = vec![("responses and metrics".to_owned(), said)];
+    besieged.harness.published().await;
     for path in files_below(besieged.harness.folder()) {
         let bytes = fs::read(&path).unwrap();
         places.push((path.display().to_string(), bytes));
