@@ -2,6 +2,10 @@
 //
 // Usage: verify FOLDER VKEY [OLD-CHECKPOINT]
 //
+//	verify RECEIPT-OR-PROMISE VKEY
+//
+// The second form checks a file: a tlog-proof whose `extra` holds the entry, or a promise.
+//
 // FOLDER holds `checkpoint` and `tile/`. Prints one line; exits with 1 if something is wrong, and
 // the line names it. The whole tree is computed from the entries and compared byte by byte:
 // tlog.TileHashReader would not do, as it leaves a full tile unproven when several of the hashes
@@ -11,6 +15,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -45,7 +50,15 @@ func main() {
 		fmt.Println("usage: verify FOLDER VKEY [OLD-CHECKPOINT]")
 		os.Exit(1)
 	}
-	summary, err := check(os.Args[1], os.Args[2], os.Args[3:])
+	var summary string
+	found, err := os.Stat(os.Args[1])
+	switch {
+	case err != nil:
+	case found.IsDir():
+		summary, err = check(os.Args[1], os.Args[2], os.Args[3:])
+	default:
+		summary, err = checkText(os.Args[1], os.Args[2])
+	}
 	if err != nil {
 		fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))
 		os.Exit(1)
@@ -160,6 +173,106 @@ func (it *log) readEntries() (int, error) {
 		}
 	}
 	return bundles, nil
+}
+
+// checkText checks that a signed tree holds a leaf: the log's own tree, or the tree over a batch of
+// entries that a promise is about.
+func checkText(path, vkey string) (string, error) {
+	verifier, err := note.NewVerifier(vkey)
+	if err != nil {
+		return "", fmt.Errorf("verifier key: %w", err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	head, signed, found := strings.Cut(string(text), "\n\n")
+	if !found {
+		return "", fmt.Errorf("it has no empty line")
+	}
+	opened, err := note.Open([]byte(signed), note.VerifierList(verifier))
+	if err != nil {
+		return "", fmt.Errorf("signature: %w", err)
+	}
+	lines, about := strings.Split(head, "\n"), strings.Split(opened.Text, "\n")
+	kind := lines[0]
+	var tree tlog.Tree
+	var index, first int64
+	var leaf tlog.Hash
+	rest := lines[3:]
+	switch kind {
+	case "c2sp.org/tlog-proof@v1":
+		if about[0] != verifier.Name() {
+			return "", fmt.Errorf("its origin is %q", about[0])
+		}
+		leaf, err = leafOfExtra(lines[1])
+		index, tree.N = number(lines[2], "index "), number(about[1], "")
+		tree.Hash, _ = tlog.ParseHash(about[2])
+	case "jumpgate-promise/v1":
+		if about[0] != "jumpgate-batch/v1" || about[1]+"/promise" != verifier.Name() {
+			return "", fmt.Errorf("it is signed for something else")
+		}
+		leaf, err = tlog.ParseHash(strings.TrimPrefix(lines[2], "leaf "))
+		begin, count, _ := strings.Cut(about[2], " ")
+		first = number(begin, "")
+		index, tree.N = number(lines[1], "index "), number(count, "")
+		tree.Hash, _ = tlog.ParseHash(about[3])
+	default:
+		return "", fmt.Errorf("it is no receipt and no promise")
+	}
+	if err != nil {
+		return "", err
+	}
+	var proof tlog.RecordProof
+	for _, line := range rest {
+		hash, err := tlog.ParseHash(line)
+		if err != nil {
+			return "", err
+		}
+		proof = append(proof, hash)
+	}
+	if index < first || tree.N < 1 {
+		return "", fmt.Errorf("entry %d is outside", index)
+	}
+	if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index-first, leaf); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s: entry %d is held", verifier.Name(), index), nil
+}
+
+// number reads a decimal number after a word; -1 if it is none.
+func number(text, word string) int64 {
+	digits := strings.TrimPrefix(text, word)
+	found, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || strconv.FormatInt(found, 10) != digits {
+		return -1
+	}
+	return found
+}
+
+// leafOfExtra hashes the entry in a receipt's line `extra`, a CBOR list of which it is the second
+// item, a byte string.
+func leafOfExtra(line string) (tlog.Hash, error) {
+	none := fmt.Errorf("the line extra holds no entry")
+	extra, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(line, "extra "))
+	if err != nil || len(extra) < 5 || extra[0] != 0x84 || extra[1] != 1 {
+		return tlog.Hash{}, none
+	}
+	rest, length := extra[3:], 0
+	switch head := extra[2]; {
+	case head >= 0x40 && head < 0x58:
+		length = int(head - 0x40)
+	case head == 0x58:
+		length, rest = int(extra[3]), extra[4:]
+	case head == 0x59:
+		length, rest = int(binary.BigEndian.Uint16(extra[3:])), extra[5:]
+	default:
+		return tlog.Hash{}, none
+	}
+	if length > len(rest) {
+		return tlog.Hash{}, none
+	}
+	return tlog.RecordHash(rest[:length]), nil
 }
 
 // split takes the first entry off a bundle.

@@ -386,8 +386,8 @@ impl QueryLog {
         self.shared.sign(index, vec![Hash(*leaf_hash)]).promise(index)
     }
 
-    /// As [`Self::receipt`], after waiting until the published tree holds the entry; none if it does
-    /// not within `patience`.
+    /// As [`Self::receipt`], after waiting until the published tree holds the entry; none if it
+    /// does not within `patience`.
     pub async fn receipt_when_published(&self, index: u64, patience: Duration) -> Option<String> {
         tokio::time::timeout(patience, self.published(index)).await.ok()?.ok()?;
         let log = self.clone();

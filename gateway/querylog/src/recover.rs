@@ -61,6 +61,24 @@ struct History {
     latest_ms: u64,
 }
 
+/// What a start has read.
+struct Found {
+    firsts: Vec<u64>,
+    tail: Tail,
+    cipher: Cipher,
+    handles_bytes: Vec<u8>,
+    table: HandleTable,
+    history: History,
+    tree: Tree,
+    clock: Clock,
+}
+
+/// The clock at the start, and how far it is behind the last entry, if it is too far.
+struct Clock {
+    now_ms: u64,
+    back_ms: Option<u64>,
+}
+
 /// The end of the log and the bytes around it.
 struct Tail {
     segment: Loaded,
@@ -79,30 +97,13 @@ impl From<SegmentFault> for OpenFault {
 impl Recovery<'_> {
     /// Reads, mends, closes open questions, writes `start`.
     pub fn run(self, start: &StartDetails) -> Result<(Shared, Store, Tree, Opened), OpenFault> {
-        if let Some(path) = watch::saved(&self.disk, self.dir)? {
-            return Err(OpenFault::Saved { path });
-        }
-        let firsts = segments::list(&self.disk, self.dir)?;
-        let tail = self.find_tail(&firsts)?;
-        let cipher = Cipher::new(self.keys);
-        let handles_path = self.dir.join(HANDLES_FILE);
-        let handles_bytes = self.disk.open_read(&handles_path)?.read_all(u64::MAX)?;
-        let table = self.load_handles(&handles_bytes, &tail, &cipher)?;
-        let history = self.read_history(&firsts, &tail, &cipher, &table)?;
-        let mut tree = self.signed(&tail)?;
-        let now_ms = (self.now_ms)();
-        let back_ms = history.latest_ms.saturating_sub(now_ms);
-        let is_behind = back_ms > CLOCK_BACK_MS_MAX;
-        if is_behind && !start.accept_clock {
-            return Err(OpenFault::ClockBack { segment: tail.segment.path, back_ms });
-        }
+        let found = self.read(start)?;
         let headroom = Headroom::open(self.disk.clone(), self.dir, &self.options)?;
 
         // From here on files are changed, and only above the durable mark.
-        let handles_file = self.disk.open_write(&handles_path)?;
-        handles::cut(&handles_file, &handles_bytes, tail.walk.marks.handle_rows)?;
-        drop(handles_bytes);
-        let (segment, torn_bytes) = self.mend(&tail)?;
+        let handles_file = self.cut_handles(&found.handles_bytes, &found.tail)?;
+        let (segment, torn_bytes) = self.mend(&found.tail)?;
+        let Found { firsts, tail, cipher, table, history, mut tree, clock, .. } = found;
         let open = history.open.keys().copied().collect();
         let mut store = self.store(&tail, Arc::new(segment), Arc::new(handles_file), open);
         drop(tail);
@@ -111,25 +112,8 @@ impl Recovery<'_> {
         tree.resume()?;
         let log_id = self.origin.log_id;
         let finder = Finder::new(self.disk.clone(), self.dir.to_owned(), log_id, firsts);
-        let asks_abandoned = history.open.len() as u64;
-        let composer = Composer { cipher: &cipher, time_ms: now_ms };
-        let interrupted = !matches!(history.last_kind, None | Some(Kind::Stop));
-        let asks_lost_possible = interrupted && store.asks_written;
-        let previous = match (history.last_kind, interrupted) {
-            (None, _) => "none",
-            (Some(_), true) => "interrupted",
-            (Some(_), false) => "stopped",
-        };
-        let ask = self.options.ask;
-        let clock_back_ms = is_behind.then_some(back_ms);
-        let facts = StartFacts {
-            asks_abandoned,
-            torn_bytes,
-            ask,
-            previous,
-            asks_lost_possible,
-            clock_back_ms,
-        };
+        let facts = self.facts(&history, &clock, torn_bytes, store.asks_written);
+        let composer = Composer { cipher: &cipher, time_ms: clock.now_ms };
         let mut records = Vec::with_capacity(history.open.len() + 1);
         for (index, bytes) in &history.open {
             let ask = Entry::decode(bytes).map_err(|fault| OpenFault::Start(fault.into()))?;
@@ -141,12 +125,85 @@ impl Recovery<'_> {
 
         let opened = Opened {
             outcomes: history.outcomes,
-            asks_abandoned,
+            asks_abandoned: facts.asks_abandoned,
             entries: store.next_index,
             handles: table.len() as u64,
             torn_bytes,
-            interrupted,
+            interrupted: facts.previous == INTERRUPTED,
         };
+        let shared = Shared {
+            cipher,
+            handles: Mutex::new(table),
+            queue: Queue::new(self.options.queue_entries_max),
+            coalesced: Coalesced::default(),
+            progress: Progress::at(store.next_index),
+            finder,
+            publishing: Publishing::new(tree.size()),
+            promiser: self.promiser()?,
+            watch: self.watch(&store)?,
+            headroom,
+            latest_ms: AtomicU64::new(clock.now_ms),
+            now_ms: self.now_ms,
+            verifier: self.origin.verifier,
+            options: self.options,
+        };
+        Ok((shared, store, tree, opened))
+    }
+
+    /// Reads everything that a start depends on, and changes nothing.
+    fn read(&self, start: &StartDetails) -> Result<Found, OpenFault> {
+        if let Some(path) = watch::saved(&self.disk, self.dir)? {
+            return Err(OpenFault::Saved { path });
+        }
+        let firsts = segments::list(&self.disk, self.dir)?;
+        let tail = self.find_tail(&firsts)?;
+        let cipher = Cipher::new(self.keys);
+        let handles_bytes = self.disk.open_read(&self.dir.join(HANDLES_FILE))?;
+        let handles_bytes = handles_bytes.read_all(u64::MAX)?;
+        let table = self.load_handles(&handles_bytes, &tail, &cipher)?;
+        let history = self.read_history(&firsts, &tail, &cipher, &table)?;
+        let tree = self.signed(&tail)?;
+        let now_ms = (self.now_ms)();
+        let back_ms = history.latest_ms.saturating_sub(now_ms);
+        let back_ms = (back_ms > CLOCK_BACK_MS_MAX).then_some(back_ms);
+        if let Some(back_ms) = back_ms.filter(|_| !start.accept_clock) {
+            return Err(OpenFault::ClockBack { segment: tail.segment.path, back_ms });
+        }
+        let clock = Clock { now_ms, back_ms };
+        Ok(Found { firsts, tail, cipher, handles_bytes, table, history, tree, clock })
+    }
+
+    /// What `start` says of the run before.
+    fn facts(
+        &self,
+        history: &History,
+        clock: &Clock,
+        torn_bytes: u64,
+        asks_written: bool,
+    ) -> StartFacts {
+        let previous = match history.last_kind {
+            None => "none",
+            Some(Kind::Stop) => "stopped",
+            Some(_) => INTERRUPTED,
+        };
+        StartFacts {
+            asks_abandoned: history.open.len() as u64,
+            torn_bytes,
+            ask: self.options.ask,
+            previous,
+            asks_lost_possible: previous == INTERRUPTED && asks_written,
+            clock_back_ms: clock.back_ms,
+        }
+    }
+
+    /// Zeroes the rows that no durable batch counts.
+    fn cut_handles(&self, bytes: &[u8], tail: &Tail) -> Result<DiskFile, OpenFault> {
+        let file = self.disk.open_write(&self.dir.join(HANDLES_FILE))?;
+        handles::cut(&file, bytes, tail.walk.marks.handle_rows)?;
+        Ok(file)
+    }
+
+    fn watch(&self, store: &Store) -> Result<Watch, OpenFault> {
         let watched = WatchedFiles {
             segment: Arc::clone(&store.segment),
             handles: Arc::clone(&store.handles),
@@ -155,38 +212,17 @@ impl Recovery<'_> {
         };
         let watch = Watch::new(self.disk.clone(), self.dir, watched)?;
         watch.handles_grown(store.handle_rows);
-        let promiser = self.promiser()?;
-        let progress = Progress::default();
-        progress.entries.store(store.next_index, std::sync::atomic::Ordering::Release);
-        progress.durable_entries.store(store.next_index, std::sync::atomic::Ordering::Release);
-        let shared = Shared {
-            cipher,
-            handles: Mutex::new(table),
-            queue: Queue::new(self.options.queue_entries_max),
-            coalesced: Coalesced::default(),
-            now_ms: self.now_ms,
-            progress,
-            finder,
-            publishing: Publishing::new(tree.size()),
-            verifier: self.origin.verifier,
-            promiser,
-            watch,
-            headroom,
-            latest_ms: AtomicU64::new(now_ms),
-            options: self.options,
-        };
-        Ok((shared, store, tree, opened))
+        Ok(watch)
     }
 
     /// Mends what a start mends, and writes no entry.
     pub fn mend_files(self) -> Result<(), OpenFault> {
         let firsts = segments::list(&self.disk, self.dir)?;
         let tail = self.find_tail(&firsts)?;
-        let handles_path = self.dir.join(HANDLES_FILE);
-        let handles_bytes = self.disk.open_read(&handles_path)?.read_all(u64::MAX)?;
+        let handles_bytes = self.disk.open_read(&self.dir.join(HANDLES_FILE))?;
+        let handles_bytes = handles_bytes.read_all(u64::MAX)?;
         let mut tree = self.signed(&tail)?;
-        let handles_file = self.disk.open_write(&handles_path)?;
-        handles::cut(&handles_file, &handles_bytes, tail.walk.marks.handle_rows)?;
+        self.cut_handles(&handles_bytes, &tail)?;
         self.mend(&tail)?;
         Ok(tree.resume()?)
     }
@@ -334,6 +370,9 @@ impl Recovery<'_> {
         Ok(())
     }
 }
+
+/// How a run ended that wrote no `stop`.
+const INTERRUPTED: &str = "interrupted";
 
 struct PastReader<'a> {
     cipher: &'a Cipher,

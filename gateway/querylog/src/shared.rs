@@ -133,6 +133,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// The counters of a log whose next entry is `entries`.
+    pub fn at(entries: u64) -> Self {
+        let (written, durable) = (AtomicU64::new(entries), AtomicU64::new(entries));
+        Self { entries: written, durable_entries: durable, ..Self::default() }
+    }
+
     pub fn metrics(&self) -> Metrics {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Metrics {

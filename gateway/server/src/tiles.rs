@@ -1,7 +1,7 @@
 //! The published tree, for callers who may mirror the log.
 //!
-//! Owns the paths under `/v1/log/` and how long a cache may keep what they give: C2SP tlog-tiles, to
-//! be read with any client of it. The files are the query log's own.
+//! Owns the paths under `/v1/log/` and how long a cache may keep what they give: C2SP tlog-tiles,
+//! to be read with any client of it. The files are the query log's own.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};

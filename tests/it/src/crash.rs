@@ -125,7 +125,7 @@ pub async fn connect(ground: &Ground, address: SocketAddr) -> Result<Client, Bro
 }
 
 /// The binary, once it says where callers connect.
-async fn serve(ground: &Ground) -> (Child, SocketAddr) {
+pub async fn serve(ground: &Ground) -> (Child, SocketAddr) {
     let mut process = Command::new(binary())
         .arg("serve")
         .arg(ground.config())

@@ -16,6 +16,7 @@ mod faults;
 mod http;
 mod interop;
 mod ladder;
+mod losses;
 mod path;
 mod peers;
 mod sandbox;

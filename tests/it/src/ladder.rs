@@ -327,7 +327,7 @@ fn tells(errors: &str, call: &trace::Call) -> bool {
 /// Starts on what is left, and checks it against what callers received and what was signed.
 async fn restart_and_check(ground: Ground, said: &[Said]) -> Ground {
     let log = ground.folder.path().join("log");
-    let key = QueryLog::verifier_key(&log).unwrap();
+    let (key, _) = QueryLog::verifier_keys(&log).unwrap();
     let signed = ["tree/state", "tree/checkpoint"].map(|name| {
         let text = fs::read_to_string(log.join(name)).unwrap();
         // The state has two lines of its own, and an empty one, before its checkpoint.

@@ -13,7 +13,7 @@ use jumpgate_tlog::{
 use tempfile::TempDir;
 
 use crate::harness::questions::{WIDOW, age};
-use crate::harness::{Harness, parts};
+use crate::harness::{Harness, eventually, parts};
 
 /// A program that checks a log's folder: exit 0 and a summary, or exit 1 and what is wrong.
 pub struct Peer {
@@ -54,6 +54,11 @@ async fn every_peer_accepts_the_log_of_a_gateway() {
     for years in [14, 16, 18, 60, 65] {
         client.ask(&age(years, WIDOW)).await;
     }
+    let answer = client.ask(&age(18, WIDOW)).await;
+    let receipt = format!("/v1/receipts/{}", answer.index());
+    let proof = async || client.get(&receipt).await.json["proof"].as_str().map(str::to_owned);
+    let proof = eventually("the tree holds the answer", proof).await;
+    let promise = answer.json["receipt"]["promise"].as_str().unwrap().to_owned();
     drop(client);
     let (ground, report) = harness.stop().await;
     assert!(report.published == report.entries && report.entries > 10, "{report:?}");
@@ -61,7 +66,36 @@ async fn every_peer_accepts_the_log_of_a_gateway() {
     let origin = fs::read_to_string(log.join("origin")).unwrap();
     let key = origin.lines().find_map(|line| line.strip_prefix("verifier_key ")).unwrap();
     check_with_peers(&log.join("tree"), key);
+    let promise_key = origin.lines().find_map(|line| line.strip_prefix("promise_key ")).unwrap();
+    check_texts(ground.folder.path(), [(&proof, key), (&promise, promise_key)]);
 }
+
+/// Lets Go's sumdb check receipts and promises, and forgeries of them.
+fn check_texts(folder: &Path, texts: [(&str, &str); 2]) {
+    let Some(go) = peers().into_iter().find(|peer| peer.name == GO) else { return };
+    let check = |text: &str, key: &str| {
+        let file = folder.join("text");
+        fs::write(&file, text).unwrap();
+        go.check(&file, key, None)
+    };
+    for (number, (text, key)) in texts.into_iter().enumerate() {
+        let said = check(text, key).unwrap();
+        assert!(said.contains("is held"), "{said}");
+        assert!(check(text, texts[1 - number].1).unwrap_err().contains("signature"));
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('—')) {
+            // Another character of the same kind, near the end and not among base64's padding; of
+            // what a receipt opens, one of the entry.
+            let end = line.trim_end_matches('=').len() - 2;
+            let place = if line.starts_with("extra") { 60 } else { end };
+            let mut bytes = line.as_bytes().to_vec();
+            bytes[place] = if bytes[place] == b'1' { b'2' } else { b'1' };
+            let forged = text.replacen(line, str::from_utf8(&bytes).unwrap(), 1);
+            check(&forged, key).expect_err(line);
+        }
+    }
+}
+
+const GO: &str = "sumdb";
 
 /// The peers that can be had here, in CI all of them.
 pub fn peers() -> Vec<&'static Peer> {
@@ -88,7 +122,7 @@ fn go() -> Result<Peer, String> {
     build.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
     build.env("GOCACHE", folder.join("cache"));
     run(&mut build).map_err(|why| format!("Go's sumdb cannot be built: {why}"))?;
-    Ok(Peer { name: "sumdb", command: vec![program] })
+    Ok(Peer { name: GO, command: vec![program] })
 }
 
 /// Python's aics-tlog in a virtual environment, made the first time.

@@ -137,7 +137,7 @@ fn is_within(keyword: &str, bound: u64, value: &Value) -> bool {
     }
 }
 
-/// The patterns of the page, by hand: there are five.
+/// The patterns of the page, by hand: there are six.
 fn matches(pattern: &str, text: &str) -> bool {
     let hex = |length: usize| {
         text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -154,6 +154,7 @@ fn matches(pattern: &str, text: &str) -> bool {
             let code = text.strip_prefix("urn:jumpgate:problem:").unwrap_or_default();
             !code.is_empty() && code.bytes().all(|b| b == b'-' || b.is_ascii_lowercase())
         }
+        "^jumpgate-promise/v1\n" => text.starts_with("jumpgate-promise/v1\n"),
         "^/" => text.starts_with('/'),
         _ => panic!("the pattern {pattern} is not known here"),
     }

@@ -81,6 +81,12 @@ impl Ground {
         read_identity(self.folder.path(), name)
     }
 
+    /// Tries to start the gateway in this process, and ends it again.
+    pub async fn try_start(&self) -> Result<(), StartFault> {
+        let clock = Arc::new(AtomicI64::new(noon_ms(TODAY)));
+        run(&self.config(), &clock).await.map(drop)
+    }
+
     /// Starts the gateway in this process.
     pub async fn start(self) -> Result<Harness, StartFault> {
         let clock = Arc::new(AtomicI64::new(noon_ms(TODAY)));

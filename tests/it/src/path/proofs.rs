@@ -102,10 +102,11 @@ async fn who_may_mirror_reads_the_tree_and_nobody_else_does() {
     let size: u64 = text.lines().nth(1).unwrap().parse().unwrap();
     assert!(text.starts_with("it.jumpgate.example/log\n") && size > 260, "{text}");
     let partial = format!("tile/0/001.p/{}", size - 256);
-    for (path, bytes) in [("tile/0/000", 8192), (&partial, 32 * (size - 256)), ("tile/1/000.p/1", 32)]
+    for (path, bytes) in
+        [("tile/0/000", 8192), (&partial, 32 * (size - 256)), ("tile/1/000.p/1", 32)]
     {
         let tile = mirror.get(&format!("/v1/log/{path}")).await;
-        assert_eq!((tile.status.as_u16(), tile.body.len() as u64), (200, bytes), "{path}");
+        assert_eq!((tile.status, tile.body.len() as u64), (200, bytes), "{path}");
         assert_eq!(tile.header("content-type"), "application/octet-stream");
         assert_eq!(tile.header("cache-control"), "private, max-age=31536000, immutable");
     }
@@ -115,12 +116,12 @@ async fn who_may_mirror_reads_the_tree_and_nobody_else_does() {
     let absent = ["tile/0/009", "tile/0/0", "state", "../origin", "tile/0/../../state", "", "tile"];
     for path in absent {
         let reply = mirror.get(&format!("/v1/log/{path}")).await;
-        assert_eq!((reply.status.as_u16(), reply.says()), (404, "not-found"), "{path}");
+        assert_eq!((reply.status, reply.says()), (404, "not-found"), "{path}");
     }
     let mut other = harness.client("other-window").await;
     for path in ["checkpoint", "tile/0/000", "tile/entries/000"] {
         let reply: Reply = other.get(&format!("/v1/log/{path}")).await;
-        assert_eq!((reply.status.as_u16(), reply.says()), (404, "not-found"), "{path}");
+        assert_eq!((reply.status, reply.says()), (404, "not-found"), "{path}");
     }
     harness.finish().await;
 }
