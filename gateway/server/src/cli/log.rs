@@ -52,10 +52,9 @@ pub(super) enum LogAct {
     /// Check a log that nobody writes, and tell a torn tail from corruption.
     ///
     /// Checks what `verify` checks, under the writer's lock. A torn tail is what a power cut leaves
-    /// behind entries that nobody was told of; --mend removes it, and makes tiles anew that are lost
-    /// or wrong, as the next start would. Entries that were durable are never cut off. Exit code 0:
-    /// whole, or mended; 1: the next start, or --mend, will mend it; 4: corruption, nothing was
-    /// changed.
+    /// of entries that nobody was told of; --mend removes it, and makes tiles anew that are lost or
+    /// wrong, as the next start would. Entries that were durable are never cut off. Exit code 0:
+    /// whole, or mended; 1: to be mended; 4: corruption, nothing was changed.
     Fsck {
         /// The log's folder.
         dir: PathBuf,

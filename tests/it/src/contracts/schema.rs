@@ -154,7 +154,7 @@ fn matches(pattern: &str, text: &str) -> bool {
             let code = text.strip_prefix("urn:jumpgate:problem:").unwrap_or_default();
             !code.is_empty() && code.bytes().all(|b| b == b'-' || b.is_ascii_lowercase())
         }
-        "^jumpgate-promise/v1\n" => text.starts_with("jumpgate-promise/v1\n"),
+        r"^jumpgate-promise/v1\n" => text.starts_with("jumpgate-promise/v1\n"),
         "^/" => text.starts_with('/'),
         _ => panic!("the pattern {pattern} is not known here"),
     }
