@@ -18,6 +18,7 @@ use crate::handles::SubjectRow;
 use crate::kind::{Act, Kind};
 use crate::log::StartDetails;
 use crate::options::AskMode;
+use crate::origin::Origin;
 use crate::shared::LogUnavailable;
 use crate::ticket::{AskHeader, Closing, RefusedHeader};
 
@@ -182,6 +183,7 @@ impl Composer<'_> {
         &self,
         start: &StartDetails,
         facts: &StartFacts,
+        origin: &Origin,
     ) -> Result<Composed, LogUnavailable> {
         let mut entry = Entry::new(Kind::Start, self.time_ms);
         entry.catalogue = Some(start.catalogue);
@@ -192,6 +194,8 @@ impl Composer<'_> {
             .with("config", start.config.to_string())
             .with("ask", facts.ask.as_str())
             .with("previous", facts.previous)
+            .with("verifier_key", origin.verifier.to_string())
+            .with("promise_key", origin.promise.to_string())
             .with("asks_abandoned", facts.asks_abandoned.to_string())
             .with("torn_bytes", facts.torn_bytes.to_string());
         if facts.asks_lost_possible {

@@ -27,6 +27,8 @@ pub struct Keys {
     pub(crate) idempotency: Zeroizing<[u8; 32]>,
     /// Seed of the key that signs checkpoints.
     pub(crate) log: Zeroizing<[u8; 32]>,
+    /// Seed of the key that signed checkpoints before, and does so beside it for a while.
+    pub(crate) former_log: Option<Zeroizing<[u8; 32]>>,
     /// Seed of the key that signs promises.
     pub(crate) receipt: Zeroizing<[u8; 32]>,
     /// Keeps what was released about whom, for the disclosure auditor.
@@ -108,10 +110,10 @@ impl Keys {
             random.fill(&mut key[..]).map_err(|_| KeyFault::NoRandomness)?;
             write_key(&path_of(dir, purpose), purpose, key)?;
         }
-        let folder = File::open(dir).and_then(|folder| folder.sync_all());
-        folder.map_err(io_fault("sync", dir))?;
+        sync_dir(dir)?;
         let [seal, lookup, pseudonym, idempotency, log, receipt, disclosure] = drawn;
-        Ok(Self { seal, lookup, pseudonym, idempotency, log, receipt, disclosure })
+        let former_log = None;
+        Ok(Self { seal, lookup, pseudonym, idempotency, log, former_log, receipt, disclosure })
     }
 
     /// Reads the keys in `dir`. Refuses a folder wider than 0700 and files wider than 0600.
@@ -125,6 +127,7 @@ impl Keys {
             pseudonym: read(pseudonym)?,
             idempotency: read(idempotency)?,
             log: read(log)?,
+            former_log: read_if_there(&former_of(dir))?,
             receipt: read(receipt)?,
             disclosure: read(disclosure)?,
         })
@@ -135,6 +138,55 @@ impl Keys {
         SignerKey::from_seed(origin, &self.log)
     }
 
+    /// What signed the checkpoints before and signs beside the log key; none once its file is
+    /// removed.
+    pub(crate) fn former_signer(&self, origin: &str) -> Result<Option<SignerKey>, InvalidKey> {
+        let former = self.former_log.as_ref().filter(|former| **former != self.log);
+        former.map(|seed| SignerKey::from_seed(origin, seed)).transpose()
+    }
+
+    /// These keys with the next one of a purpose, which is drawn and written beside the present one
+    /// unless an interrupted rotation has done so.
+    pub(crate) fn with_next(&self, dir: &Path, purpose: &'static str) -> Result<Self, KeyFault> {
+        let mut next = Self::open(dir)?;
+        let (Some(place), path) = (next.of_purpose(purpose), next_of(dir, purpose)) else {
+            return Ok(next);
+        };
+        if path.exists() {
+            *place = read_key(&path, purpose)?;
+            return Ok(next);
+        }
+        SystemRandom::new().fill(&mut place[..]).map_err(|_| KeyFault::NoRandomness)?;
+        write_key(&path, purpose, place)?;
+        sync_dir(dir)?;
+        Ok(next)
+    }
+
+    /// Puts the next key of a purpose in the place of the present one.
+    pub(crate) fn take_next(dir: &Path, purpose: &str) -> Result<(), KeyFault> {
+        let next = next_of(dir, purpose);
+        fs::rename(&next, path_of(dir, purpose)).map_err(io_fault("rename", &next))?;
+        sync_dir(dir)
+    }
+
+    /// Keeps the present log key as the former one.
+    pub(crate) fn keep_former_log(dir: &Path) -> Result<(), KeyFault> {
+        let (present, former) = (read_key(&path_of(dir, LOG), LOG)?, former_of(dir));
+        let draft = former.with_extension("tmp");
+        if draft.exists() {
+            fs::remove_file(&draft).map_err(io_fault("remove", &draft))?;
+        }
+        write_key(&draft, LOG, &present)?;
+        fs::rename(&draft, &former).map_err(io_fault("rename", &draft))?;
+        sync_dir(dir)
+    }
+
+    fn of_purpose(&mut self, purpose: &str) -> Option<&mut Zeroizing<[u8; 32]>> {
+        let Self { seal, lookup, pseudonym, idempotency, log, receipt, disclosure, .. } = self;
+        let keys = [seal, lookup, pseudonym, idempotency, log, receipt, disclosure];
+        PURPOSES.into_iter().zip(keys).find(|(known, _)| *known == purpose).map(|(_, key)| key)
+    }
+
     /// What signs the promises of the log of this name.
     pub(crate) fn promiser(&self, origin: &str) -> Result<SignerKey, InvalidKey> {
         SignerKey::from_seed(&promise_name(origin), &self.receipt)
@@ -143,7 +195,7 @@ impl Keys {
     /// Purpose and check value of every key: the first 8 bytes of
     /// HMAC-SHA256(key, "jumpgate/key-check/v1"), which tell keys apart and nothing else.
     pub(crate) fn check_values(&self) -> [(&'static str, [u8; 8]); PURPOSES.len()] {
-        let Self { seal, lookup, pseudonym, idempotency, log, receipt, disclosure } = self;
+        let Self { seal, lookup, pseudonym, idempotency, log, receipt, disclosure, .. } = self;
         let keys = [seal, lookup, pseudonym, idempotency, log, receipt, disclosure];
         let mut index = 0;
         PURPOSES.map(|purpose| {
@@ -206,6 +258,25 @@ fn read_key(path: &Path, purpose: &'static str) -> Result<Zeroizing<[u8; 32]>, K
     hex::decode_to_slice(rest.trim_end(), &mut key[..])
         .map_err(|_| wrong("its second line is not 64 hexadecimal digits"))?;
     Ok(key)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, KeyFault> {
+    if path.exists() { read_key(path, LOG).map(Some) } else { Ok(None) }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), KeyFault> {
+    let synced = File::open(dir).and_then(|folder| folder.sync_all());
+    synced.map_err(io_fault("sync", dir))
+}
+
+/// Where the next key of a purpose waits for its place.
+fn next_of(dir: &Path, purpose: &str) -> PathBuf {
+    dir.join(format!("{purpose}.key.next"))
+}
+
+/// Where the log key stays that a rotation has replaced.
+fn former_of(dir: &Path) -> PathBuf {
+    dir.join("log.key.former")
 }
 
 fn hex_of(key: &[u8; 32]) -> Zeroizing<String> {

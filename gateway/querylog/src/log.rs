@@ -250,7 +250,7 @@ impl QueryLog {
         segments::create_first(disk, dir, origin.log_id, options.segment_bytes)?;
         crate::handles::create(disk, dir, origin.log_id)?;
         let signer = keys.signer(&origin.name).map_err(|_| InitFault::Origin)?;
-        Tree::create(disk, dir, &signer)?;
+        Tree::create(disk, dir, signer)?;
         disk.create_new(&dir.join(LOCK_FILE))?.sync_all()?;
         disk.sync_dir(dir)?;
         // The origin comes last, after every other name is durable: a folder that holds one is a

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use jumpgate_tlog::VerifierKey;
+use jumpgate_tlog::{InvalidKey, VerifierKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::disk::{Disk, DiskFault};
@@ -71,19 +71,28 @@ impl Origin {
         }
         let mut id = [0; 8];
         SystemRandom::new().fill(&mut id).map_err(|_| InitFault::NoRandomness)?;
+        let log_id = u64::from_le_bytes(id);
+        Self::of(name, log_id, created_ms, key_set).map_err(|_| InitFault::Origin)
+    }
+
+    /// The same log with other keys.
+    pub fn with_keys(&self, key_set: &Keys) -> Result<Self, InvalidKey> {
+        Self::of(&self.name, self.log_id, self.created_ms, key_set)
+    }
+
+    fn of(name: &str, log_id: u64, created_ms: u64, key_set: &Keys) -> Result<Self, InvalidKey> {
         let checks = key_set.check_values().into_iter();
         let keys =
             checks.map(|(purpose, check)| (purpose.to_owned(), hex::encode(check))).collect();
-        let signer = key_set.signer(name).map_err(|_| InitFault::Origin)?;
-        let promiser = key_set.promiser(name).map_err(|_| InitFault::Origin)?;
-        let (log_id, verifier) = (u64::from_le_bytes(id), signer.verifier().clone());
-        let promise = promiser.verifier().clone();
+        let verifier = key_set.signer(name)?.verifier().clone();
+        let promise = key_set.promiser(name)?.verifier().clone();
         Ok(Self { name: name.to_owned(), log_id, created_ms, verifier, promise, keys })
     }
 
     /// Writes the file, durable when this returns: temporary name, sync, rename, folder's sync.
     pub fn write(&self, disk: &Disk, dir: &Path) -> Result<(), DiskFault> {
         let temporary = dir.join("origin.tmp");
+        disk.remove(&temporary)?;
         let file = disk.create_new(&temporary)?;
         file.write_at(self.text().as_bytes(), 0)?;
         file.sync_all()?;

@@ -119,7 +119,7 @@ impl Recovery<'_> {
             let ask = Entry::decode(bytes).map_err(|fault| OpenFault::Start(fault.into()))?;
             records.push(composer.abandoned(ask, *index).map_err(OpenFault::Start)?);
         }
-        records.push(composer.start(start, &facts).map_err(OpenFault::Start)?);
+        records.push(composer.start(start, &facts, &self.origin).map_err(OpenFault::Start)?);
         self.write_first(&mut store, &records)?;
         finder.add(&mut store.begun);
 
@@ -238,7 +238,9 @@ impl Recovery<'_> {
         if signer.verifier() != verifier {
             return Err(other_key().into());
         }
-        Ok(Tree::prove(&self.disk, self.dir, *log_id, signer, &state)?)
+        let former = self.keys.former_signer(name).map_err(|_| other_key())?;
+        let signers = [signer].into_iter().chain(former).collect();
+        Ok(Tree::prove(&self.disk, self.dir, *log_id, signers, &state)?)
     }
 
     fn promiser(&self) -> Result<SignerKey, OpenFault> {

@@ -233,7 +233,7 @@ impl TestLog {
     pub fn forget_tree(&self, dir: &Path) {
         std::fs::remove_dir_all(dir.join(crate::tree::TREE_DIR)).unwrap();
         let signer = self.keys.signer("gateway.example.gov/log").unwrap();
-        crate::tree::Tree::create(&Disk::default(), dir, &signer).unwrap();
+        crate::tree::Tree::create(&Disk::default(), dir, signer).unwrap();
     }
 
     pub fn init(&self) {

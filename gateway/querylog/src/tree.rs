@@ -139,7 +139,8 @@ pub(crate) struct State {
 pub(crate) struct Tree {
     disk: Disk,
     dir: PathBuf,
-    signer: Arc<SignerKey>,
+    /// The log key, and the former one while it is kept.
+    signers: Arc<[SignerKey]>,
     state: State,
     edge: Edge,
     /// The entries after the last full bundle.
@@ -177,12 +178,32 @@ impl State {
         if is_whole { Ok(state) } else { Err("it is not written as this log writes it".to_owned()) }
     }
 
-    fn sign(edge: &Edge, applied: u64, signer: &SignerKey) -> Self {
-        let origin = signer.verifier().name().to_owned();
-        let checkpoint = Checkpoint { origin, size: edge.size(), root: edge.root() };
+    fn sign(edge: &Edge, applied: u64, signers: &[SignerKey]) -> Self {
+        let name = signers.first().map_or("", |signer| signer.verifier().name());
+        let (origin, size, root) = (name.to_owned(), edge.size(), edge.root());
+        Self::of(Checkpoint { origin, size, root }, applied, signers)
+    }
+
+    fn of(checkpoint: Checkpoint, applied: u64, signers: &[SignerKey]) -> Self {
+        let signers: Vec<&SignerKey> = signers.iter().collect();
         // The origin was checked where the log was made: it holds no control character.
-        let note = checkpoint.sign(&[signer]).expect("an origin of printable characters");
+        let note = checkpoint.sign(&signers).expect("an origin of printable characters");
         Self { checkpoint, note, applied }
+    }
+
+    /// Signs the same size and root with other keys, in the state and the checkpoint of a log that
+    /// nobody writes. Durable when this returns.
+    pub fn sign_again(
+        &self,
+        disk: &Disk,
+        log_dir: &Path,
+        signers: &[SignerKey],
+    ) -> Result<(), DiskFault> {
+        let dir = log_dir.join(TREE_DIR);
+        let state = Self::of(self.checkpoint.clone(), self.applied, signers);
+        disk.replace(&dir.join(STATE_FILE), state.text().as_bytes(), true)?;
+        disk.replace(&dir.join(CHECKPOINT_FILE), state.note.to_string().as_bytes(), true)?;
+        disk.sync_dir(&dir)
     }
 
     fn text(&self) -> String {
@@ -269,10 +290,10 @@ pub(crate) fn remove_tiles(disk: &Disk, log_dir: &Path) -> Result<(), DiskFault>
 
 impl Tree {
     /// Makes the folder of an empty tree, durable when this returns, but for its name.
-    pub fn create(disk: &Disk, log_dir: &Path, signer: &SignerKey) -> Result<(), DiskFault> {
+    pub fn create(disk: &Disk, log_dir: &Path, signer: SignerKey) -> Result<(), DiskFault> {
         let dir = log_dir.join(TREE_DIR);
         disk.create_dir(&dir)?;
-        let state = State::sign(&Edge::new(), 0, signer);
+        let state = State::sign(&Edge::new(), 0, &[signer]);
         disk.replace(&dir.join(STATE_FILE), state.text().as_bytes(), true)?;
         disk.replace(&dir.join(CHECKPOINT_FILE), state.note.to_string().as_bytes(), true)?;
         disk.sync_dir(&dir)
@@ -284,12 +305,12 @@ impl Tree {
         disk: &Disk,
         log_dir: &Path,
         log_id: u64,
-        signer: SignerKey,
+        signers: Vec<SignerKey>,
         state: &State,
     ) -> Result<Self, TreeFault> {
         let (size, path) = (state.checkpoint.size, log_dir.join(TREE_DIR).join(STATE_FILE));
-        let signer = Arc::new(signer);
-        let from = |applied| Self::at(disk, log_dir, log_id, &signer, state, applied);
+        let signers: Arc<[SignerKey]> = signers.into();
+        let from = |applied| Self::at(disk, log_dir, log_id, &signers, state, applied);
         // Tiles are derived: where they are lost or wrong, they are made anew from the entries.
         for applied in [state.applied, 0] {
             let Some(mut probe) = from(applied)? else { continue };
@@ -327,7 +348,7 @@ impl Tree {
         disk: &Disk,
         log_dir: &Path,
         log_id: u64,
-        signer: &Arc<SignerKey>,
+        signers: &Arc<[SignerKey]>,
         state: &State,
         size: u64,
     ) -> Result<Option<Self>, TreeFault> {
@@ -352,8 +373,8 @@ impl Tree {
             }
             Err(TileFault::Read(_, fault)) => return Err(fault.into()),
         };
-        let (disk, signer, state) = (disk.clone(), Arc::clone(signer), state.clone());
-        Ok(Some(Self { disk, dir, signer, state, edge, bundle, follower }))
+        let (disk, signers, state) = (disk.clone(), Arc::clone(signers), state.clone());
+        Ok(Some(Self { disk, dir, signers, state, edge, bundle, follower }))
     }
 
     /// Entries in the tree.
@@ -405,7 +426,7 @@ impl Tree {
             self.disk.sync_dir(&self.dir)?;
             return Err(TreeFault::StateChanged { path, saved });
         }
-        let state = State::sign(&self.edge, applied, &self.signer);
+        let state = State::sign(&self.edge, applied, &self.signers);
         self.disk.replace(&path, state.text().as_bytes(), true)?;
         self.disk.sync_dir(&self.dir)?;
         self.state = state;

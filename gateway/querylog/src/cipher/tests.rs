@@ -13,6 +13,7 @@ fn keys() -> Keys {
         pseudonym,
         idempotency: key(4),
         log: key(5),
+        former_log: None,
         receipt: key(6),
         disclosure: key(7),
     }

@@ -50,11 +50,11 @@ async fn a_torn_tail_is_told_and_removed() {
     let whole = fs::read(&segment).unwrap();
     let mut torn = whole.clone();
     let place = end(&segment);
-    torn[place..place + 100].copy_from_slice(&whole[64..164]);
+    torn[place..place + 100].fill(0x55);
     fs::write(&segment, &torn).unwrap();
     let found = run(&log, false);
     assert!(
-        matches!(&found, Fsck::Mendable { torn_bytes: 90..=100, derived } if derived.is_empty()),
+        matches!(&found, Fsck::Mendable { torn_bytes: 100, derived } if derived.is_empty()),
         "{found:?}"
     );
     assert!(fs::read(&segment).unwrap() == torn, "a check changes nothing");

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use jumpgate_querylog::{
-    Entry, FieldId, Fields, Fsck, Keys, LogOptions, QueryLog, Reader, Record, Sealer, fsck, verify,
+    Entry, FieldId, Fields, Fsck, Keys, LogOptions, QueryLog, Reader, Record, Rotatable, Sealer,
+    fsck, rotate, verify,
 };
 
 use super::Failure;
@@ -49,6 +50,21 @@ pub(super) enum LogAct {
         #[arg(long)]
         keys: Option<PathBuf>,
     },
+    /// Give a log that nobody writes a new key, and print its public keys.
+    ///
+    /// The next `start` entry names the keys in force. Checkpoints are also signed with the former
+    /// log key until its file, log.key.former, is removed: at once after a theft, otherwise when
+    /// everybody has the new verifier key. Run again, it finishes a rotation that was cut off.
+    RotateKey {
+        /// The log's folder.
+        dir: PathBuf,
+        /// The keys' folder.
+        #[arg(long)]
+        keys: PathBuf,
+        /// Which key: log, receipt or idempotency.
+        #[arg(long)]
+        purpose: Rotatable,
+    },
     /// Check a log that nobody writes, and tell a torn tail from corruption.
     ///
     /// Checks what `verify` checks, under the writer's lock. A torn tail is what a power cut leaves
@@ -72,6 +88,13 @@ pub(super) fn run(act: LogAct) -> Result<ExitCode, Failure> {
         LogAct::Init { dir, keys, origin } => init(&dir, &keys, &origin),
         LogAct::Show { dir, from, count, keys } => show(&dir, from, count, keys.as_deref()),
         LogAct::Verify { dir, keys } => check(&dir, keys.as_deref()),
+        LogAct::RotateKey { dir, keys, purpose } => {
+            let (verifier, promise) = rotate(&dir, &keys, purpose)?;
+            println!("{}: has a new key of purpose {purpose}", dir.display());
+            println!("verifier key, to give to everybody: {verifier}");
+            println!("promise key, to give to every caller: {promise}");
+            Ok(ExitCode::SUCCESS)
+        }
         LogAct::Fsck { dir, keys, mend } => check_offline(&dir, keys.as_deref(), mend),
     }
 }
