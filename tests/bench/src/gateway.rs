@@ -29,12 +29,14 @@ pub struct Shape {
     pub concurrency_max: u16,
     /// Time for a request's head. hyper counts the rest between two requests as part of it.
     pub head_timeout_ms: u64,
+    /// Whether answers over TLS wait for their proof.
+    pub proof_inline: bool,
 }
 
 impl Shape {
     /// What a gateway in front of fast departments would have, with a slot for each connection.
     pub fn with_slots(concurrency_max: u16) -> Self {
-        Self { deadline_ms: 5_000, concurrency_max, head_timeout_ms: 10_000 }
+        Self { deadline_ms: 5_000, concurrency_max, head_timeout_ms: 10_000, proof_inline: false }
     }
 }
 
@@ -109,6 +111,7 @@ fn configuration(fixture: &Fixture, shape: Shape) -> String {
     let certificate = quote(&fixture.certificates.server);
     let key = quote(&fixture.certificates.server_key);
     let trust = quote(&fixture.certificates.authority);
+    let proof = if shape.proof_inline { "inline" } else { "on-request" };
     let departments = &fixture.departments;
     let (registry, insurance) = (&departments.civil_registry, &departments.social_insurance);
     let civil = department(fixture, &shape, ["civil-registry", "registry", registry, CIVIL_ALLOW]);
@@ -143,6 +146,7 @@ cache_dir = "cache"
 [[callers]]
 id = "one-window"
 san_uri = "{CALLER_URI}"
+proof = "{proof}"
 
 [[grants]]
 caller = "one-window"

@@ -41,7 +41,8 @@ struct Arguments {
     /// Keep-alive connections of the throughput scenario, each with one question at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     connections: u16,
-    /// Contenders of the throughput scenario: a is Jumpgate, b nginx with Lua, c a bare nginx hop.
+    /// Contenders of the throughput scenario: a is Jumpgate, p the same with each
+    /// answer waiting for its proof (over TLS), b nginx with Lua, c a bare nginx hop.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "a,b,c")]
     only: Vec<Contender>,
     /// Measure throughput with mutual TLS; with neither `--tls` nor `--clear`, both.

@@ -18,6 +18,8 @@ use crate::{Arguments, Failure};
 pub enum Contender {
     /// Jumpgate with everything on and every entry synced.
     A,
+    /// The same, each answer waiting for its proof; over TLS only.
+    P,
     /// nginx with the same job by hand in Lua and a buffered log line.
     B,
     /// nginx handing the department's own SOAP through.
@@ -28,6 +30,7 @@ impl Contender {
     fn title(self) -> &'static str {
         match self {
             Self::A => "a  Jumpgate, log durable",
+            Self::P => "p  the same, proof inline",
             Self::B => "b  nginx + Lua by hand",
             Self::C => "c  nginx, bare SOAP hop",
         }
@@ -49,7 +52,7 @@ struct Running {
 pub async fn run(arguments: &Arguments, sample: &Sample) -> Result<bool, Failure> {
     let fixture = Fixture::new(sample.today).await?;
     let mut contenders = Vec::new();
-    for contender in [Contender::A, Contender::B, Contender::C] {
+    for contender in [Contender::A, Contender::P, Contender::B, Contender::C] {
         if arguments.only.contains(&contender) {
             contenders.push(start(contender, &fixture, arguments.connections, sample).await?);
         }
@@ -75,9 +78,10 @@ async fn start(
     sample: &Sample,
 ) -> Result<Running, Failure> {
     let (process, addresses, questions) = match contender {
-        Contender::A => {
-            let Gateway { process, addresses, .. } =
-                Gateway::start(fixture, Shape::with_slots(connections)).await?;
+        Contender::A | Contender::P => {
+            let proof_inline = contender == Contender::P;
+            let shape = Shape { proof_inline, ..Shape::with_slots(connections) };
+            let Gateway { process, addresses, .. } = Gateway::start(fixture, shape).await?;
             (process, addresses, sample.ages())
         }
         Contender::B => {
