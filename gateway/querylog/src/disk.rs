@@ -61,7 +61,8 @@ pub(crate) struct Identity {
     pub bytes: u64,
     /// False once no name leads to it any more; what it holds ends with the process then.
     pub has_name: bool,
-    /// When it was changed last: seconds and nanoseconds. Of a folder: when a name in it was.
+    /// When it was changed last, as nobody can set it: seconds and nanoseconds. Of a folder: when
+    /// a name in it was.
     pub changed_ns: (i64, i64),
 }
 
@@ -85,13 +86,16 @@ pub struct DiskFault {
 }
 
 impl DiskFault {
+    /// True if there was no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// What mends it, as the end of a sentence.
     pub fn mend(&self) -> &'static str {
         use io::ErrorKind;
         match self.source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                "make room on this file system and start again"
-            }
+            _ if self.is_full() => "make room on this file system and start again",
             ErrorKind::ReadOnlyFilesystem => {
                 "find out why this file system became read-only, mount it writable and start again"
             }

@@ -75,12 +75,12 @@ impl SegmentHeader {
         if u32_at(header, 40) != FORMAT_VERSION || u32_at(header, 44) != HASH_SHA256 {
             return None;
         }
-        Some(Self {
-            log_id: u64_at(header, 8),
-            first_index: u64_at(header, 16),
-            segment_bytes: u64_at(header, 24),
-            marks: Marks::decode(header)?,
-        })
+        let (first_index, marks) = (u64_at(header, 16), Marks::decode(header)?);
+        if marks.closed_below > first_index {
+            return None;
+        }
+        let (log_id, segment_bytes) = (u64_at(header, 8), u64_at(header, 24));
+        Some(Self { log_id, first_index, segment_bytes, marks })
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Fsck {
     },
     /// It was done, and the log is whole.
     Mended(Report),
+    /// It was done, and these are left.
+    NotMended(Vec<Flaw>),
     /// Entries, or what was signed, are not what was written. Nothing was changed.
     Corrupt(Vec<Flaw>),
 }
@@ -80,14 +82,17 @@ pub(crate) fn fsck_on(
     }
     let keys = keys.ok_or(FsckFault::NoKeys)?;
     origin.check_keys(keys, dir).map_err(OpenFault::from)?;
+    let (options, now_ms) = (LogOptions::default(), Arc::new(|| 0));
+    let recovery = Recovery { disk: disk.clone(), dir, keys, options, now_ms, origin };
+    // Tiles hold entries: none is removed before it is known that all entries are there.
+    recovery.check_signed()?;
     if !derived.is_empty() {
         remove_tiles(disk, dir).map_err(OpenFault::from)?;
     }
-    let (options, now_ms) = (LogOptions::default(), Arc::new(|| 0));
-    Recovery { disk: disk.clone(), dir, keys, options, now_ms, origin }.mend_files()?;
+    recovery.mend_files()?;
     match verify_on(disk, dir, Some(keys)) {
         Ok(report) => Ok(Fsck::Mended(report)),
-        Err(flaws) => Ok(Fsck::Corrupt(flaws)),
+        Err(flaws) => Ok(Fsck::NotMended(flaws)),
     }
 }
 

@@ -4,7 +4,6 @@
 //! A file of zeros, the *ballast*, holds room back: it is removed when others go on to fill the
 //! disk, and made again when there is room for it and more.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -28,7 +27,12 @@ pub(crate) struct Headroom {
 impl Headroom {
     /// Looks at the disk for the first time. Removes the ballast if a start would not fit without.
     pub fn open(disk: Disk, dir: &Path, options: &LogOptions) -> Result<Self, DiskFault> {
-        let has_ballast = disk.identity(&dir.join(BALLAST_FILE))?.is_some();
+        let ballast = dir.join(BALLAST_FILE);
+        let found = disk.identity(&ballast)?;
+        let has_ballast = found.is_some_and(|it| it.bytes == options.ballast_bytes);
+        if !has_ballast {
+            disk.remove(&ballast)?;
+        }
         let headroom = Self {
             disk,
             dir: dir.to_owned(),
@@ -89,7 +93,7 @@ impl Headroom {
                 Ok(())
             }
             // Somebody else was faster: no fault of the log, whose files are as they were.
-            Err(fault) if fault.source.kind() == ErrorKind::StorageFull => self.disk.remove(&draft),
+            Err(fault) if fault.is_full() => self.disk.remove(&draft),
             Err(fault) => Err(fault),
         }
     }
@@ -99,7 +103,9 @@ impl Headroom {
         if !self.is_low.load(Ordering::Relaxed) {
             return Ok(());
         }
-        Err(LogUnavailable::NoHeadroom { free: self.free_bytes(), min: self.bytes_min })
+        let ballast = if self.has_ballast() { 0 } else { self.ballast_bytes };
+        let min = self.bytes_min.saturating_add(ballast);
+        Err(LogUnavailable::NoHeadroom { free: self.free_bytes(), min })
     }
 
     /// Bytes that were free at the last look.

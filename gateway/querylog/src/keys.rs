@@ -64,6 +64,16 @@ pub enum KeyFault {
         /// The widest mode allowed.
         wanted: u32,
     },
+    /// A rotation would drop a key that still signs.
+    #[error(
+        "{} still signs beside the log key: remove it once everybody has the present verifier key, \
+         then rotate again",
+        path.display()
+    )]
+    FormerKept {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not this key.
     #[error(
         "{} is not a key file of purpose {purpose}: {why}; restore it from the backup",
@@ -157,9 +167,19 @@ impl Keys {
             return Ok(next);
         }
         SystemRandom::new().fill(&mut place[..]).map_err(|_| KeyFault::NoRandomness)?;
-        write_key(&path, purpose, place)?;
+        write_whole(&path, purpose, place)?;
         sync_dir(dir)?;
         Ok(next)
+    }
+
+    /// Fails while a former log key is kept that is not the present one.
+    pub(crate) fn check_former(&self, dir: &Path) -> Result<(), KeyFault> {
+        match &self.former_log {
+            Some(former) if **former != *self.log => {
+                Err(KeyFault::FormerKept { path: former_of(dir) })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Puts the next key of a purpose in the place of the present one.
@@ -172,12 +192,7 @@ impl Keys {
     /// Keeps the present log key as the former one.
     pub(crate) fn keep_former_log(dir: &Path) -> Result<(), KeyFault> {
         let (present, former) = (read_key(&path_of(dir, LOG), LOG)?, former_of(dir));
-        let draft = former.with_extension("tmp");
-        if draft.exists() {
-            fs::remove_file(&draft).map_err(io_fault("remove", &draft))?;
-        }
-        write_key(&draft, LOG, &present)?;
-        fs::rename(&draft, &former).map_err(io_fault("rename", &draft))?;
+        write_whole(&former, LOG, &present)?;
         sync_dir(dir)
     }
 
@@ -258,6 +273,18 @@ fn read_key(path: &Path, purpose: &'static str) -> Result<Zeroizing<[u8; 32]>, K
     hex::decode_to_slice(rest.trim_end(), &mut key[..])
         .map_err(|_| wrong("its second line is not 64 hexadecimal digits"))?;
     Ok(key)
+}
+
+/// Writes a key file under another name and renames it, so that it is whole or not there.
+fn write_whole(path: &Path, purpose: &str, key: &[u8; 32]) -> Result<(), KeyFault> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".tmp");
+    let draft = PathBuf::from(draft);
+    if draft.exists() {
+        fs::remove_file(&draft).map_err(io_fault("remove", &draft))?;
+    }
+    write_key(&draft, purpose, key)?;
+    fs::rename(&draft, path).map_err(io_fault("rename", &draft))
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, KeyFault> {

@@ -381,9 +381,16 @@ impl QueryLog {
     }
 
     /// A promise of an entry that the log has recorded, signed now: for answers that are given
-    /// again. `index` and `leaf_hash` must be those of a [`Recorded`].
-    pub fn promise(&self, index: u64, leaf_hash: &LeafHash) -> String {
-        self.shared.sign(index, vec![Hash(*leaf_hash)]).promise(index)
+    /// again. `index` and `leaf_hash` must be those of a [`Recorded`]. Fails once the log has
+    /// stopped: it may have lost what it would promise.
+    pub fn promise(&self, index: u64, leaf_hash: &LeafHash) -> Result<String, LogUnavailable> {
+        self.still_writes()?;
+        Ok(self.shared.sign(index, vec![Hash(*leaf_hash)]).promise(index))
+    }
+
+    /// Fails once the log has stopped, or is closed.
+    pub fn still_writes(&self) -> Result<(), LogUnavailable> {
+        self.shared.queue.check()
     }
 
     /// As [`Self::receipt`], after waiting until the published tree holds the entry; none if it

@@ -16,6 +16,7 @@ use crate::promise::promise_name;
 
 pub(crate) const ORIGIN_FILE: &str = "origin";
 
+#[derive(Clone)]
 pub(crate) struct Origin {
     /// The log's public name.
     pub name: String,
@@ -47,7 +48,7 @@ pub enum OriginFault {
     /// A key is another log's.
     #[error(
         "the {purpose} key is not the one that the log in {} was made with; name the folder of \
-         this log's keys",
+         this log's keys, or, if a rotation was cut off, run `jumpgate log rotate-key` again",
         path.display()
     )]
     Key {

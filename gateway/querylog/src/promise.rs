@@ -50,7 +50,7 @@ impl Promise {
     pub fn of_text(text: &str, key: &VerifierKey) -> Result<Self, PromiseFault> {
         use PromiseFault::Form;
         let (head, note) = text.split_once("\n\n").ok_or(Form("no empty line"))?;
-        let mut lines = head.lines();
+        let mut lines = head.split('\n');
         if lines.next() != Some(FIRST_LINE) {
             return Err(Form("the first line is another"));
         }

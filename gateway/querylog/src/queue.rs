@@ -196,6 +196,16 @@ impl Queue {
         locked(&self.state).why_unavailable().unwrap_or(LogUnavailable::Closed)
     }
 
+    /// Fails once the queue takes nothing any more.
+    pub fn check(&self) -> Result<(), LogUnavailable> {
+        locked(&self.state).why_unavailable().map_or(Ok(()), Err)
+    }
+
+    /// Why the log has stopped, if it has.
+    pub fn fault(&self) -> Option<Arc<str>> {
+        locked(&self.state).fault.clone()
+    }
+
     /// Entries queued, places free, and why the log has stopped.
     pub fn state(&self) -> (usize, usize, Option<Arc<str>>) {
         let state = locked(&self.state);

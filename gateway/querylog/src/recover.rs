@@ -57,8 +57,11 @@ struct History {
     outcomes: Vec<PastOutcome>,
     /// The kind of the very last entry.
     last_kind: Option<Kind>,
-    /// The latest time in the entries that were read, the last segment's among them.
+    /// The latest time in the entries that were read, the last segment's among them, from the last
+    /// start on that was told that the clock is right.
     latest_ms: u64,
+    /// True once that start was met.
+    is_accepted: bool,
 }
 
 /// What a start has read.
@@ -215,6 +218,16 @@ impl Recovery<'_> {
         Ok(watch)
     }
 
+    /// Checks that the entries are those that were signed last. Changes nothing.
+    pub fn check_signed(&self) -> Result<(), OpenFault> {
+        if let Some(path) = watch::saved(&self.disk, self.dir)? {
+            return Err(OpenFault::Saved { path });
+        }
+        let firsts = segments::list(&self.disk, self.dir)?;
+        let tail = self.find_tail(&firsts)?;
+        self.signed(&tail).map(drop)
+    }
+
     /// Mends what a start mends, and writes no entry.
     pub fn mend_files(self) -> Result<(), OpenFault> {
         let firsts = segments::list(&self.disk, self.dir)?;
@@ -348,6 +361,7 @@ impl Recovery<'_> {
             handle_rows: tail.walk.marks.handle_rows,
             open,
             asks_written: tail.walk.marks.asks_written,
+            asks_written_last: tail.walk.marks.asks_written,
             prepared: None,
             frame: Vec::new(),
             begun: Vec::new(),
@@ -399,6 +413,7 @@ impl History {
         let mut closings = Vec::new();
         let mut last_kind = None;
         let mut earliest_ms = u64::MAX;
+        let (mut latest_ms, mut is_accepted) = (0, false);
         while let Some(batch) =
             walk.step(&segment.bytes).map_err(|damage| damage.in_file(segment))?
         {
@@ -406,7 +421,12 @@ impl History {
                 let entry = decode(segment, &record)?;
                 last_kind = Some(entry.kind);
                 earliest_ms = earliest_ms.min(entry.time_ms);
-                self.latest_ms = self.latest_ms.max(entry.time_ms);
+                latest_ms = latest_ms.max(entry.time_ms);
+                if is_accepted_clock(&entry) {
+                    // What came before was made by a clock that was ahead.
+                    latest_ms = entry.time_ms;
+                    is_accepted = true;
+                }
                 match entry.kind {
                     Kind::Ask if record.index >= past.closed_below => {
                         asks.insert(record.index, record.entry);
@@ -430,6 +450,10 @@ impl History {
             }
         }
         self.last_kind = self.last_kind.or(last_kind);
+        if !self.is_accepted {
+            self.latest_ms = self.latest_ms.max(latest_ms);
+        }
+        self.is_accepted |= is_accepted;
         for (record, entry) in closings.iter().rev() {
             if self.outcomes.len() < past.max {
                 self.outcomes.extend(past.outcome(record, entry));
@@ -458,6 +482,11 @@ impl PastReader<'_> {
             recorded: Recorded::new(record.index, leaf_hash, entry.time_ms, None),
         })
     }
+}
+
+fn is_accepted_clock(entry: &Entry<'_>) -> bool {
+    let details = entry.details.as_ref().filter(|_| entry.kind == Kind::Start);
+    details.is_some_and(|details| details.find("clock_back_ms").is_some())
 }
 
 fn past_closing(entry: &Entry<'_>, fields: &Fields) -> Option<PastClosing> {

@@ -6,13 +6,16 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jumpgate_tlog::{SignerKey, VerifierKey};
 
 use crate::disk::{Disk, DiskFault};
 use crate::keys::{KeyFault, Keys};
 use crate::log::{LOCK_FILE, OpenFault};
+use crate::options::LogOptions;
 use crate::origin::{ORIGIN_FILE, Origin, OriginFault};
+use crate::recover::Recovery;
 use crate::tree::State;
 
 /// A key that can be changed in a log that goes on. The others make what stays in the log for ever:
@@ -23,7 +26,7 @@ pub enum Rotatable {
     Log,
     /// What signs promises.
     Receipt,
-    /// What binds a `query_id` to its question: repeats of questions from before are not known.
+    /// What binds a `query_id` to its question: for a day, repeats from before are refused.
     Idempotency,
 }
 
@@ -101,6 +104,9 @@ pub(crate) fn rotate_on(
     let path = dir.join(LOCK_FILE);
     let _lock = disk.lock(&path)?.ok_or(OpenFault::Locked { path })?;
     let keys = Keys::open(keys_dir)?;
+    if purpose == Rotatable::Log {
+        keys.check_former(keys_dir)?;
+    }
     let next = keys.with_next(keys_dir, purpose.as_str())?;
     // Cut off after the origin had changed, only the key file is left to be put in its place.
     let origin = if origin.check_keys(&next, dir).is_ok() {
@@ -108,8 +114,13 @@ pub(crate) fn rotate_on(
     } else {
         origin.check_keys(&keys, dir).map_err(OpenFault::from)?;
         if purpose == Rotatable::Log {
+            // What is signed with the new key must be what was signed last with the old one.
+            let (options, now_ms) = (LogOptions::default(), Arc::new(|| 0));
+            let (own_disk, own) = (disk.clone(), origin.clone());
+            let keys = &keys;
+            Recovery { disk: own_disk, dir, keys, options, now_ms, origin: own }.check_signed()?;
             Keys::keep_former_log(keys_dir)?;
-            let signers = [signer(&next, &origin, dir)?, signer(&keys, &origin, dir)?];
+            let signers = [signer(&next, &origin, dir)?, signer(keys, &origin, dir)?];
             let state = State::read(disk, dir, &origin.verifier).map_err(OpenFault::from)?;
             state.sign_again(disk, dir, &signers)?;
         }

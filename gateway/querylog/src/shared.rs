@@ -194,13 +194,15 @@ impl Shared {
     /// clock is behind, if it is.
     fn time_ms(&self) -> (u64, Option<u64>) {
         let now_ms = (self.now_ms)();
-        let latest_ms = self.latest_ms.fetch_max(now_ms, Ordering::Relaxed);
+        let latest_ms = self.latest_ms.load(Ordering::Relaxed);
         let back_ms = latest_ms.saturating_sub(now_ms);
         if back_ms > CLOCK_BACK_MS_MAX { (latest_ms, Some(back_ms)) } else { (now_ms, None) }
     }
 
     pub fn composer(&self) -> Composer<'_> {
-        Composer { cipher: &self.cipher, time_ms: self.time_ms().0 }
+        let time_ms = self.time_ms().0;
+        self.latest_ms.fetch_max(time_ms, Ordering::Relaxed);
+        Composer { cipher: &self.cipher, time_ms }
     }
 
     /// Signs a batch whose entries are, or are about to be, durable.

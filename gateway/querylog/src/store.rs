@@ -30,6 +30,8 @@ pub(crate) struct Store {
     /// Written `ask`s whose closing entry is not written.
     pub open: BTreeSet<u64>,
     pub asks_written: bool,
+    /// As the last batch says.
+    pub asks_written_last: bool,
     pub prepared: Option<JoinHandle<Result<DiskFile, DiskFault>>>,
     pub frame: Vec<u8>,
     /// First indices of segments begun by this store, for whoever reads.
@@ -69,7 +71,7 @@ impl Store {
             log_id: self.log_id,
             first_index: self.next_index,
             durable_entries: self.durable_entries,
-            marks: Marks { closed_below, ..before },
+            marks: Marks { closed_below, asks_written: self.asks_written, ..before },
             payload_bytes: 0,
             entry_count: 0,
         };
@@ -80,6 +82,7 @@ impl Store {
         self.segment.write_at(&self.frame, self.offset)?;
         self.offset += self.frame.len() as u64;
         self.next_index += u64::from(header.entry_count);
+        self.asks_written_last = self.asks_written;
         Ok(header.first_index)
     }
 
@@ -95,7 +98,7 @@ impl Store {
         Marks {
             handle_rows: self.handle_rows,
             closed_below: self.open.first().copied().unwrap_or(self.next_index),
-            asks_written: self.asks_written,
+            asks_written: self.asks_written_last,
         }
     }
 
@@ -108,7 +111,13 @@ impl Store {
     /// one before it was synced.
     fn roll(&mut self, marks: Marks) -> Result<(), DiskFault> {
         let prepared = match self.prepared.take() {
-            Some(thread) => thread.join().unwrap_or_else(|_| self.prepare_now())?,
+            Some(thread) => match thread.join() {
+                Ok(Ok(prepared)) => prepared,
+                // There was no room then. The file is no part of the log: there may be room now.
+                Ok(Err(fault)) if fault.is_full() => self.prepare_now()?,
+                Ok(Err(fault)) => return Err(fault),
+                Err(_) => self.prepare_now()?,
+            },
             None => self.prepare_now()?,
         };
         let header = SegmentHeader {

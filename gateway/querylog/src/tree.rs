@@ -19,7 +19,7 @@ use jumpgate_tlog::{
 use crate::disk::{Disk, DiskFault};
 use crate::follow::Follower;
 use crate::segments::SegmentFault;
-use crate::watch::with_ending;
+use crate::watch::{save, with_ending};
 
 /// The tree cannot be opened or continued.
 #[derive(Debug, thiserror::Error)]
@@ -418,12 +418,9 @@ impl Tree {
         let found = self.disk.read_small(&path, STATE_BYTES_MAX)?;
         if found.as_deref() != Some(self.state.text().as_bytes()) {
             // What was signed last must not be lost with the file.
-            let saved = with_ending(&path);
-            self.disk.remove(&saved)?;
-            let file = self.disk.create_new(&saved)?;
-            file.write_at(self.state.text().as_bytes(), 0)?;
-            file.sync_all()?;
-            self.disk.sync_dir(&self.dir)?;
+            let log_dir = self.dir.parent().unwrap_or(&self.dir);
+            let saved = save(&self.disk, log_dir, &path, self.state.text().as_bytes());
+            let saved = saved.unwrap_or_else(|| with_ending(&path));
             return Err(TreeFault::StateChanged { path, saved });
         }
         let state = State::sign(&self.edge, applied, &self.signers);

@@ -307,6 +307,11 @@ impl Check {
     fn flaw(&mut self, flaw: Flaw) {
         if self.flaws.len() < FLAWS_MAX {
             self.flaws.push(flaw);
+        } else if !flaw.is_derived
+            && let Some(place) = self.flaws.iter_mut().rfind(|it| it.is_derived)
+        {
+            // What can be made anew must not hide what cannot.
+            *place = flaw;
         }
     }
 }

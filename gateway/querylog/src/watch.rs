@@ -93,11 +93,11 @@ impl Watch {
         Err(reason)
     }
 
-    /// After a loss: whatever else loses its name is saved as well, until the log is let go. A
-    /// folder is not removed in one moment.
+    /// After the log has stopped, for whatever reason: what loses its name is saved until the log
+    /// is let go. A folder is not removed in one moment.
     pub fn keep_vigil(&self) {
         let mut state = locked(&self.state);
-        while state.lost.is_some() && !state.has_ended {
+        while !state.has_ended {
             let saved = self.save_all(&mut state);
             if !saved.is_empty() {
                 tracing::error!("more of the query log is lost{saved}");
@@ -122,8 +122,10 @@ impl Watch {
         if changed.is_some() && locked(&self.state).names_changed == changed {
             return Ok(());
         }
+        // Before the names are read: a segment is known only after it has its name.
+        let firsts = firsts();
         let names = self.disk.list(&folder).map_err(|fault| fault.in_full())?;
-        for first in firsts() {
+        for first in firsts {
             let path = segments::path_of(&self.dir, first);
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
             if name.is_none_or(|name| names.binary_search(&name).is_err()) {
@@ -175,15 +177,11 @@ impl Watch {
         if has_name || is_saved {
             return None;
         }
-        let name = path.file_name()?;
-        let places = [with_ending(path), with_ending(&self.dir).join(name)];
-        let saved = places.into_iter().find_map(|place| match self.copy(watched, &place) {
-            Ok(()) => Some(place),
-            Err(fault) => {
-                tracing::error!(fault = fault.in_full(), "a lost file cannot be saved here");
-                None
-            }
-        });
+        let bytes = match watched.file.read_all(u64::MAX) {
+            Ok(bytes) => bytes,
+            Err(fault) => return Some(format!("; {}", fault.in_full())),
+        };
+        let saved = save(&self.disk, &self.dir, path, &bytes);
         watched.saved.clone_from(&saved);
         Some(match saved {
             Some(saved) => format!(
@@ -194,18 +192,30 @@ impl Watch {
             None => format!("; what {} held could not be saved", path.display()),
         })
     }
+}
 
-    fn copy(&self, watched: &Watched, place: &Path) -> Result<(), DiskFault> {
+/// Writes what a lost file held to one with the ending `.saved`: beside its old place, or, if the
+/// folder is gone, beside the log's. None if neither can be done.
+pub(crate) fn save(disk: &Disk, log_dir: &Path, path: &Path, bytes: &[u8]) -> Option<PathBuf> {
+    let beside = with_ending(log_dir);
+    let places = [with_ending(path), beside.join(path.file_name()?)];
+    places.into_iter().find_map(|place| {
         let folder = place.parent().unwrap_or(Path::new("/"));
-        if folder == with_ending(&self.dir) {
-            self.disk.create_dir(folder)?;
+        let written = || {
+            if folder == beside {
+                disk.create_dir(folder)?;
+            }
+            disk.replace(&place, bytes, true)?;
+            disk.sync_dir(folder)
+        };
+        match written() {
+            Ok(()) => Some(place),
+            Err(fault) => {
+                tracing::error!(fault = fault.in_full(), "a lost file cannot be saved here");
+                None
+            }
         }
-        let bytes = watched.file.read_all(u64::MAX)?;
-        let saved = self.disk.create_new(place)?;
-        saved.write_at(&bytes, 0)?;
-        saved.sync_all()?;
-        self.disk.sync_dir(folder)
-    }
+    })
 }
 
 /// What stands under the log's folders with the ending `.saved`: the next start must not go on

@@ -3,7 +3,7 @@
 //! Takes what queued while the last sync ran, writes it as one batch, syncs once, wakes the
 //! waiters. Syncs keep a distance, so that a busy log spends its processor on entries and not on
 //! syncs that carry two of them; an entry that comes after a quiet moment is synced at once. It
-//! makes no cryptography. The first failed write or sync ends it for good, and so does a file that
+//! makes no cryptography but a signature a batch. The first failed write or sync ends it for good, and so does a file that
 //! is not the log's any more: what the disk holds is then unknown, and only a new start that reads
 //! it again can know.
 
@@ -107,6 +107,7 @@ impl Writer {
 
     /// Writes one batch of what waits, and tells its waiters when it is durable.
     fn commit(&mut self) -> Result<(), Stopped> {
+        self.check()?;
         let sizes = self.waiting.iter().map(|submission| submission.composed.record.len());
         let count = self.shared.options.batch_of(sizes);
         self.batch.extend(self.waiting.drain(..count));
@@ -157,7 +158,13 @@ impl Writer {
         if has_rows {
             watch.handles_grown(self.store.handle_rows);
         }
-        watch.check().map_err(Stopped)
+        watch.check().map_err(Stopped)?;
+        self.check()
+    }
+
+    /// Whoever else has stopped the log has stopped the writer as well.
+    fn check(&self) -> Result<(), Stopped> {
+        self.shared.queue.fault().map_or(Ok(()), |reason| Err(Stopped(reason)))
     }
 
     /// Stops the log and fails whoever waits.

@@ -31,7 +31,7 @@ pub async fn answer(
     };
     let claimed = match gateway.claim(&caller, &query, token) {
         Ok(Claim::Fresh(claimed)) => claimed,
-        Ok(Claim::Done(kept)) => return Ok(gateway.record.again(&kept)),
+        Ok(Claim::Done(kept)) => return gateway.record.again(&kept),
         Err(refusal) => {
             return gateway.record.refuse(Refused { caller, query, refusal }, token.token).await;
         }
@@ -62,7 +62,7 @@ pub async fn answer_to_the_end(
     let answering = async move {
         let (_running, rights) = (running, caller.rights());
         let logged = answer(&gateway, caller, asked).await?;
-        Ok(if rights.proof_inline { gateway.record.prove(logged).await } else { logged })
+        if rights.proof_inline { gateway.record.prove(logged).await } else { Ok(logged) }
     };
     // What a panic leaves behind is dropped; everything shared is behind locks that outlive one.
     let answered = ToTheEnd::new(AssertUnwindSafe(answering).catch_unwind()).await;

@@ -179,20 +179,27 @@ impl Record {
     }
 
     /// The outcome of an earlier query with the same id and question, promised anew.
-    pub fn again(&self, kept: &Kept) -> Logged {
-        let promise = Some(self.log.promise(kept.index, &kept.leaf_hash));
-        let evidence = Evidence { promise, proof: None };
-        Logged { spoken: Spoken::Outcome(kept.clone()), department_quota: None, evidence }
+    ///
+    /// # Errors
+    /// The log has stopped: what it held of the outcome may be lost.
+    pub fn again(&self, kept: &Kept) -> Result<Logged, LogUnavailable> {
+        let promise = self.log.promise(kept.index, &kept.leaf_hash).map_err(unavailable)?;
+        let evidence = Evidence { promise: Some(promise), proof: None };
+        Ok(Logged { spoken: Spoken::Outcome(kept.clone()), department_quota: None, evidence })
     }
 
     /// Adds the proof, as soon as the tree holds the entry. Where that takes longer than the second
     /// in which it is promised, what is on record is said without it.
-    pub async fn prove(&self, mut logged: Logged) -> Logged {
+    ///
+    /// # Errors
+    /// The log has stopped meanwhile.
+    pub async fn prove(&self, mut logged: Logged) -> Result<Logged, LogUnavailable> {
         if let Some(index) = logged.index() {
             let proof = self.log.receipt_when_published(index, PROOF_PATIENCE).await;
             logged.evidence.proof = proof;
+            self.log.still_writes().map_err(unavailable)?;
         }
-        logged
+        Ok(logged)
     }
 
     /// Counts a refusal that gets no entry of its own.

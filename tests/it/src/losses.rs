@@ -71,7 +71,13 @@ async fn a_segment_removed_under_load_stops_answers_and_is_put_back() {
     let ground = Setup::new().ground().await;
     let segment = ground.folder.path().join("log/segments/00000000000000000000.seg");
     let (mut process, address) = serve(&ground).await;
+    let mut client = connect(&ground, address).await.unwrap();
+    let mut question = age(18, WIDOW);
+    question["query_id"] = "8b1f0f2e6a0d4a53b1a2f4d5c6e7f80a".into();
+    assert_eq!(client.ask(&question).await.says(), "yes");
     let received = under_load(&ground, address, || fs::remove_file(&segment).unwrap()).await;
+    // What may be lost is neither said nor promised again.
+    assert_eq!(client.ask(&question).await.says(), "log-unavailable");
     process.kill().await.unwrap();
     let Err(fault) = ground.try_start().await else { panic!("it starts without its segment") };
     let (saved, fault) = (segment.with_extension("seg.saved"), format!("{fault:?}"));

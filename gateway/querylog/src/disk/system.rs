@@ -87,6 +87,6 @@ impl OpenFile for File {
 
 fn identity(metadata: &fs::Metadata) -> Identity {
     let (device, inode, bytes) = (metadata.dev(), metadata.ino(), metadata.len());
-    let changed_ns = (metadata.mtime(), metadata.mtime_nsec());
+    let changed_ns = (metadata.ctime(), metadata.ctime_nsec());
     Identity { device, inode, bytes, has_name: metadata.nlink() > 0, changed_ns }
 }

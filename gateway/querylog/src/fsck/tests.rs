@@ -109,3 +109,19 @@ async fn a_log_that_is_written_is_not_touched() {
     let fault = fsck_on(&log.disk, none.path(), None, false).unwrap_err();
     assert!(matches!(fault, FsckFault::Open(OpenFault::NotInitialised { .. })));
 }
+
+#[tokio::test]
+async fn tiles_are_not_removed_while_entries_are_missing() {
+    let log = filled().await;
+    let bundle = log.dir.join("tree/tile/entries/000");
+    let whole = fs::read(&bundle).unwrap();
+    // The checkpoint is gone, and so is the end of the log.
+    fs::remove_file(log.dir.join("tree/checkpoint")).unwrap();
+    let segment = last_segment(&log);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[64..].fill(0);
+    fs::write(&segment, &bytes).unwrap();
+    let fault = fsck_on(&log.disk, &log.dir, Some(&log.keys), true).unwrap_err();
+    assert!(fault.to_string().contains("entries are lost"), "{fault}");
+    assert_eq!(fs::read(&bundle).unwrap(), whole);
+}

@@ -116,4 +116,9 @@ async fn a_start_with_a_clock_that_is_behind_needs_a_word() {
     let details = records[2].entry.details.as_ref().unwrap();
     let back_ms: u64 = details.find("clock_back_ms").unwrap().parse().unwrap();
     assert!((49_900..=50_100).contains(&back_ms));
+    // The word holds for later starts as well; and a clock that goes back once more is found.
+    let (querylog, _) = log.open();
+    querylog.close().await.unwrap();
+    log.clock.store(NEW_YEAR_MS + 30_000, Relaxed);
+    assert!(matches!(log.try_open().map(|_| ()), Err(OpenFault::ClockBack { .. })));
 }

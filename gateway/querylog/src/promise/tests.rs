@@ -99,7 +99,7 @@ async fn every_recorded_entry_is_promised_and_the_promise_is_kept() {
     }
     for recorded in &told {
         let (index, leaf_hash) = (recorded.index(), *recorded.leaf_hash());
-        let again = querylog.promise(index, &leaf_hash);
+        let again = querylog.promise(index, &leaf_hash).unwrap();
         for text in [recorded.promise().unwrap(), again] {
             let promise = Promise::of_text(&text, &key).unwrap();
             assert_eq!((promise.index, promise.leaf_hash), (index, leaf_hash));

@@ -122,3 +122,34 @@ fn only_keys_whose_work_can_be_done_anew_are_rotated() {
     let fault = rotate_on(&log.disk, &log.dir, &log.keys_dir, Rotatable::Log).unwrap_err();
     assert!(matches!(fault, RotateFault::Open(OpenFault::Locked { .. })), "{fault}");
 }
+
+#[tokio::test]
+async fn a_log_that_a_start_would_refuse_is_not_signed_anew() {
+    let mut log = TestLog::made();
+    answered(&mut log, 1).await;
+    let state = log.dir.join("tree/state");
+    let old = fs::read(&state).unwrap();
+    answered(&mut log, 2).await;
+    let new = fs::read(&state).unwrap();
+    // An old state: a later checkpoint was published, and is evidence.
+    fs::write(&state, &old).unwrap();
+    let checkpoint = fs::read(log.dir.join("tree/checkpoint")).unwrap();
+    let fault = rotate_on(&log.disk, &log.dir, &log.keys_dir, Rotatable::Log).unwrap_err();
+    assert!(fault.to_string().contains("it is an old one"), "{fault}");
+    assert_eq!(fs::read(log.dir.join("tree/checkpoint")).unwrap(), checkpoint);
+    fs::write(&state, &new).unwrap();
+    // What was saved waits to be moved back.
+    let saved = log.dir.join("tree/state.saved");
+    fs::write(&saved, &new).unwrap();
+    let fault = rotate_on(&log.disk, &log.dir, &log.keys_dir, Rotatable::Log).unwrap_err();
+    assert!(matches!(fault, RotateFault::Open(OpenFault::Saved { .. })), "{fault}");
+    fs::remove_file(saved).unwrap();
+    rotated(&log, Rotatable::Log);
+    answered(&mut log, 3).await;
+    // The former key still signs: a second rotation would end that without a word.
+    let fault = rotate_on(&log.disk, &log.dir, &log.keys_dir, Rotatable::Log).unwrap_err();
+    assert!(matches!(fault, RotateFault::Key(KeyFault::FormerKept { .. })), "{fault}");
+    fs::remove_file(log.keys_dir.join("log.key.former")).unwrap();
+    rotated(&log, Rotatable::Log);
+    answered(&mut log, 4).await;
+}

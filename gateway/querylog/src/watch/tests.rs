@@ -120,7 +120,9 @@ async fn a_removed_folder_is_found_and_its_open_files_are_saved_beside_it() {
     let why = refused(&querylog).await;
     let beside = with_ending(&log.dir);
     assert!(why.contains("removed or renamed"), "{why}");
-    while !beside.join("handles").exists() {
+    let segment = log.segment(0);
+    let segment_saved = beside.join(segment.file_name().unwrap());
+    while !beside.join("handles").exists() || !segment_saved.exists() {
         tokio::task::yield_now().await;
     }
     drop(querylog);
@@ -128,10 +130,10 @@ async fn a_removed_folder_is_found_and_its_open_files_are_saved_beside_it() {
     // The backup is older than what was told last; with what was saved it is whole.
     fs::rename(&copy, &log.dir).unwrap();
     assert!(matches!(log.try_open().map(|_| ()), Err(OpenFault::Saved { .. })));
-    let segment = log.segment(0);
-    fs::rename(beside.join(segment.file_name().unwrap()), segment).unwrap();
+    fs::rename(segment_saved, segment).unwrap();
     fs::rename(beside.join("handles"), log.dir.join("handles")).unwrap();
-    fs::remove_dir(beside).unwrap();
+    // The state may be there too; the backup's is as good, for it only grew.
+    fs::remove_dir_all(beside).unwrap();
     holds(&log, &told);
 }
 
@@ -163,6 +165,12 @@ async fn a_removed_older_segment_is_noticed() {
     }
     let why = querylog.health().poisoned.unwrap();
     assert!(why.starts_with(gone.to_str().unwrap()) && why.contains("removed or renamed"), "{why}");
+    // Nothing is promised any more, and what goes next is still saved.
+    assert!(querylog.promise(0, &[0; 32]).is_err());
+    fs::remove_file(log.dir.join("handles")).unwrap();
+    while !log.dir.join("handles.saved").exists() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -179,5 +187,26 @@ async fn a_removed_state_is_saved_and_can_be_put_back() {
     drop(querylog);
     assert!(matches!(log.try_open().map(|_| ()), Err(OpenFault::Saved { .. })));
     fs::rename(with_ending(&state), state).unwrap();
+    holds(&log, &told);
+}
+
+#[tokio::test]
+async fn a_state_whose_folder_is_gone_is_saved_beside_the_log() {
+    let log = TestLog::made();
+    let (querylog, told) = answered(&log).await;
+    let tree = log.dir.join("tree");
+    fs::rename(&tree, log.dir.join("elsewhere")).unwrap();
+    while querylog.health().poisoned.is_none() {
+        let _ = querylog.act(Act::Config, &Details::new()).await;
+    }
+    let saved = with_ending(&log.dir).join("state");
+    let why = refused(&querylog).await;
+    assert!(why.contains(saved.to_str().unwrap()), "{why}");
+    drop(querylog);
+    assert!(log.try_open().is_err());
+    let _ = fs::remove_dir_all(&tree);
+    fs::rename(log.dir.join("elsewhere"), &tree).unwrap();
+    fs::rename(&saved, tree.join("state")).unwrap();
+    fs::remove_dir(with_ending(&log.dir)).unwrap();
     holds(&log, &told);
 }

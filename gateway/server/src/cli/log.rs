@@ -122,6 +122,10 @@ fn check_offline(dir: &Path, keys: Option<&Path>, mend: bool) -> Result<ExitCode
             let tail = format!("a torn tail of {torn_bytes} bytes, of which nobody was told");
             (1, format!("to be mended: {tail}; {} derived files", derived.len()))
         }
+        Fsck::NotMended(flaws) => {
+            flaws.iter().for_each(|flaw| eprintln!("{flaw}"));
+            (4, format!("mended, and {} flaws are left", flaws.len()))
+        }
         Fsck::Corrupt(flaws) => {
             flaws.iter().for_each(|flaw| eprintln!("{flaw}"));
             let mend = "restore the files named above from a mirror or a backup";
