@@ -19,7 +19,7 @@ pub struct Promise {
     pub index: u64,
     /// Its leaf hash.
     pub leaf_hash: LeafHash,
-    /// When it was durable, Unix milliseconds, by the gateway's clock.
+    /// When it was signed, Unix milliseconds, by the gateway's clock: with the sync.
     pub time_ms: u64,
 }
 

@@ -62,7 +62,7 @@ fn promised_in_words(promise: &Promise) -> Vec<String> {
     let time = time.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     let time = time.map_or_else(|| "a time it does not name".to_owned(), |time| time.to_string());
     vec![
-        format!("PROMISED: the log {origin} has signed that entry {index} was durable at {time}."),
+        format!("PROMISED: the log {origin} has signed, at {time}, that entry {index} is durable."),
         format!("Its leaf hash is {}.", hex::encode(leaf_hash)),
         format!("Not proven yet: fetch the proof of entry {index} and check it with --promise."),
     ]
