@@ -3,9 +3,9 @@
 //! Takes what queued while the last sync ran, writes it as one batch, syncs once, wakes the
 //! waiters. Syncs keep a distance, so that a busy log spends its processor on entries and not on
 //! syncs that carry two of them; an entry that comes after a quiet moment is synced at once. It
-//! makes no cryptography but one signature a batch. The first failed write or sync ends it for good,
-//! and so does a file that is not the log's any more: what the disk holds is then unknown, and only
-//! a new start that reads it again can know.
+//! makes no cryptography but one signature a batch. The first failed write or sync ends it for
+//! good, and so does a file that is not the log's any more: what the disk holds is then unknown,
+//! and only a new start that reads it again can know.
 
 use std::collections::VecDeque;
 use std::io;
