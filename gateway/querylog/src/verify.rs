@@ -99,6 +99,8 @@ struct Check {
     /// Open questions by their index.
     open: BTreeMap<u64, OpenAsk>,
     sealer: Option<Sealer>,
+    /// Records whose fields are still to be opened.
+    sealed: Vec<Record>,
     latest_ms: u64,
     last_kind: Option<Kind>,
     /// Rows of the handle table that the last whole batch counts.
@@ -142,6 +144,7 @@ impl Check {
             }
             cursor.leave();
         }
+        self.open_all();
         self.handles(&cursor)?;
         // After damage every tile would be another; the damage is told already.
         if let Some(tree) = self.tree.take().filter(|_| !self.lossy) {
@@ -269,11 +272,34 @@ impl Check {
             self.flaw_at(record.index, FieldsFault::Missing.to_string());
             return;
         }
-        let Some(sealer) = self.sealer.as_ref().filter(|_| committed) else { return };
-        match sealer.open_fields(record) {
-            Ok(_) => self.report.fields_opened += 1,
-            Err(FieldsFault::Erased) => self.report.fields_erased += 1,
-            Err(fault) => self.flaw_at(record.index, fault.to_string()),
+        if self.sealer.is_some() && committed {
+            self.sealed.push(record.clone());
+            if self.sealed.len() >= SEALED_MAX {
+                self.open_all();
+            }
+        }
+    }
+
+    /// Opens the sealed fields that wait for it, on two threads: it takes longer than all the rest.
+    fn open_all(&mut self) {
+        let Some(sealer) = &self.sealer else { return };
+        let records = std::mem::take(&mut self.sealed);
+        let open = |part: &[Record]| -> Vec<_> {
+            part.iter().map(|record| (record.index, sealer.open_fields(record).map(drop))).collect()
+        };
+        let (first, second) = records.split_at(records.len() / 2);
+        let opened = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| open(second));
+            let mut opened = open(first);
+            opened.extend(beside.join().unwrap_or_else(|_| open(second)));
+            opened
+        });
+        for (index, result) in opened {
+            match result {
+                Ok(()) => self.report.fields_opened += 1,
+                Err(FieldsFault::Erased) => self.report.fields_erased += 1,
+                Err(fault) => self.flaw_at(index, fault.to_string()),
+            }
         }
     }
 
@@ -316,6 +342,8 @@ impl Check {
     }
 }
 
+/// A few MiB of records.
+const SEALED_MAX: usize = 4096;
 /// As many as a reader looks at; what is wrong beyond them has the same cause.
 const FLAWS_MAX: usize = 100;
 /// The time an entry may wait before it is written.

@@ -120,7 +120,8 @@ fn check_offline(dir: &Path, keys: Option<&Path>, mend: bool) -> Result<ExitCode
         Fsck::Mendable { torn_bytes, derived } => {
             derived.iter().for_each(|flaw| eprintln!("{flaw}"));
             let tail = format!("a torn tail of {torn_bytes} bytes, of which nobody was told");
-            (1, format!("to be mended: {tail}; {} derived files", derived.len()))
+            let files = format!("{} files that follow from the entries", derived.len());
+            (1, format!("to be mended: {}", if *torn_bytes > 0 { tail } else { files }))
         }
         Fsck::NotMended(flaws) => {
             flaws.iter().for_each(|flaw| eprintln!("{flaw}"));
