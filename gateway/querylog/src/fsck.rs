@@ -4,17 +4,13 @@
 //! follow from the entries and are made anew; and corruption, of which nothing is touched.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::keys::Keys;
-use crate::log::{LOCK_FILE, OpenFault};
-use crate::options::LogOptions;
-use crate::origin::Origin;
+use crate::log::{OpenFault, claim};
 use crate::recover::Recovery;
 use crate::tree::remove_tiles;
 use crate::verify::{Flaw, Report, verify_on};
-use crate::watch;
 
 /// What a check has found, and done.
 #[derive(Debug)]
@@ -62,15 +58,7 @@ pub(crate) fn fsck_on(
     keys: Option<&Keys>,
     mend: bool,
 ) -> Result<Fsck, FsckFault> {
-    let origin = Origin::read(disk, dir).map_err(OpenFault::from)?;
-    let none = || OpenFault::NotInitialised { path: dir.to_owned() };
-    let origin = origin.ok_or_else(none)?;
-    let path = dir.join(LOCK_FILE);
-    let lock = disk.lock(&path).map_err(OpenFault::from)?;
-    let _lock = lock.ok_or(OpenFault::Locked { path })?;
-    if let Some(path) = watch::saved(disk, dir).map_err(OpenFault::from)? {
-        return Err(OpenFault::Saved { path }.into());
-    }
+    let (origin, _lock) = claim(disk, dir)?;
     let (torn_bytes, derived) = match verify_on(disk, dir, keys) {
         Ok(report) if report.torn_bytes == 0 => return Ok(Fsck::Whole(report)),
         Ok(report) => (report.torn_bytes, Vec::new()),
@@ -82,8 +70,7 @@ pub(crate) fn fsck_on(
     }
     let keys = keys.ok_or(FsckFault::NoKeys)?;
     origin.check_keys(keys, dir).map_err(OpenFault::from)?;
-    let (options, now_ms) = (LogOptions::default(), Arc::new(|| 0));
-    let recovery = Recovery { disk: disk.clone(), dir, keys, options, now_ms, origin };
+    let recovery = Recovery::offline(disk, dir, keys, origin);
     // Tiles hold entries: none is removed before it is known that all entries are there.
     recovery.check_signed()?;
     if !derived.is_empty() {

@@ -30,6 +30,7 @@ use crate::segments;
 use crate::shared::{Health, LogUnavailable, Metrics, Shared};
 use crate::ticket::{AskHeader, AskTicket, Closing, Recorded, RefusedHeader};
 use crate::tree::{Published, Tree, TreeFault, published_file};
+use crate::watch;
 use crate::writer::Writer;
 
 /// A log open for writing. Cheap to clone; the last clone's drop ends the writer thread without a
@@ -177,8 +178,8 @@ pub enum OpenFault {
     },
     /// What was saved when a file was lost is not in its place.
     #[error(
-        "{} was saved when the log's own file was removed or replaced: move it back under the name \
-         without .saved, keep what stands there now elsewhere, and start again",
+        "{} holds what was saved when files of the log were removed or replaced: move it back to \
+         its place and name without .saved, keep what stands there now elsewhere, and start again",
         path.display()
     )]
     Saved {
@@ -262,10 +263,8 @@ impl QueryLog {
 
     /// What the checkpoints and receipts of the log in `dir` are checked with, and its promises.
     pub fn verifier_keys(dir: &Path) -> Result<(VerifierKey, VerifierKey), OpenFault> {
-        match Origin::read(&Disk::default(), dir)? {
-            Some(origin) => Ok((origin.verifier, origin.promise)),
-            None => Err(OpenFault::NotInitialised { path: dir.to_owned() }),
-        }
+        let origin = origin_of(&Disk::default(), dir)?;
+        Ok((origin.verifier, origin.promise))
     }
 
     /// Opens the log in `dir` for writing: takes the lock, recovers, closes every question that
@@ -290,13 +289,7 @@ impl QueryLog {
         now_ms: NowMs,
     ) -> Result<(Self, Opened), OpenFault> {
         options.check()?;
-        let Some(origin) = Origin::read(&disk, dir)? else {
-            return Err(OpenFault::NotInitialised { path: dir.to_owned() });
-        };
-        let lock_path = dir.join(LOCK_FILE);
-        let Some(lock) = disk.lock(&lock_path)? else {
-            return Err(OpenFault::Locked { path: lock_path });
-        };
+        let (origin, lock) = claim(&disk, dir)?;
         origin.check_keys(keys, dir)?;
         let recovery = recover::Recovery { disk, dir, keys, options, now_ms, origin };
         let (shared, store, tree, opened) = recovery.run(&start)?;
@@ -427,6 +420,9 @@ impl QueryLog {
     /// A file of the published tree by its path in C2SP tlog-tiles, `checkpoint` or `tile/…`; none
     /// if there is no such path or file. Reads files, so an async caller runs it on a blocking
     /// thread.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
     pub fn published_file(&self, path: &str) -> Result<Option<(Published, Vec<u8>)>, LeafFault> {
         let (disk, dir) = self.shared.finder.place();
         Ok(published_file(disk, dir, path)?)
@@ -501,6 +497,23 @@ impl QueryLog {
 impl fmt::Debug for QueryLog {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("QueryLog").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+fn origin_of(disk: &Disk, dir: &Path) -> Result<Origin, OpenFault> {
+    let none = || OpenFault::NotInitialised { path: dir.to_owned() };
+    Origin::read(disk, dir)?.ok_or_else(none)
+}
+
+/// The log in `dir` for whoever is to change it: its origin, and the lock, held until it is
+/// dropped. Refuses while what was saved of a lost file is not back in its place.
+pub(crate) fn claim(disk: &Disk, dir: &Path) -> Result<(Origin, DiskFile), OpenFault> {
+    let origin = origin_of(disk, dir)?;
+    let path = dir.join(LOCK_FILE);
+    let lock = disk.lock(&path)?.ok_or(OpenFault::Locked { path })?;
+    match watch::saved(disk, dir)? {
+        Some(path) => Err(OpenFault::Saved { path }),
+        None => Ok((origin, lock)),
     }
 }
 

@@ -6,14 +6,12 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use jumpgate_tlog::{SignerKey, VerifierKey};
 
 use crate::disk::{Disk, DiskFault};
 use crate::keys::{KeyFault, Keys};
-use crate::log::{LOCK_FILE, OpenFault};
-use crate::options::LogOptions;
+use crate::log::{OpenFault, claim};
 use crate::origin::{ORIGIN_FILE, Origin, OriginFault};
 use crate::recover::Recovery;
 use crate::tree::State;
@@ -98,11 +96,7 @@ pub(crate) fn rotate_on(
     keys_dir: &Path,
     purpose: Rotatable,
 ) -> Result<(VerifierKey, VerifierKey), RotateFault> {
-    let origin = Origin::read(disk, dir).map_err(OpenFault::from)?;
-    let none = || OpenFault::NotInitialised { path: dir.to_owned() };
-    let origin = origin.ok_or_else(none)?;
-    let path = dir.join(LOCK_FILE);
-    let _lock = disk.lock(&path)?.ok_or(OpenFault::Locked { path })?;
+    let (origin, _lock) = claim(disk, dir)?;
     let keys = Keys::open(keys_dir)?;
     if purpose == Rotatable::Log {
         keys.check_former(keys_dir)?;
@@ -115,12 +109,9 @@ pub(crate) fn rotate_on(
         origin.check_keys(&keys, dir).map_err(OpenFault::from)?;
         if purpose == Rotatable::Log {
             // What is signed with the new key must be what was signed last with the old one.
-            let (options, now_ms) = (LogOptions::default(), Arc::new(|| 0));
-            let (own_disk, own) = (disk.clone(), origin.clone());
-            let keys = &keys;
-            Recovery { disk: own_disk, dir, keys, options, now_ms, origin: own }.check_signed()?;
+            Recovery::offline(disk, dir, &keys, origin.clone()).check_signed()?;
             Keys::keep_former_log(keys_dir)?;
-            let signers = [signer(&next, &origin, dir)?, signer(keys, &origin, dir)?];
+            let signers = [signer(&next, &origin, dir)?, signer(&keys, &origin, dir)?];
             let state = State::read(disk, dir, &origin.verifier).map_err(OpenFault::from)?;
             state.sign_again(disk, dir, &signers)?;
         }

@@ -100,15 +100,15 @@ fn spoken(spoken: &Spoken, evidence: &Evidence) -> Said {
     }
 }
 
-fn receipt(index: u64, leaf_hash: &[u8; 32], evidence: &Evidence) -> ReceiptBody {
-    let Evidence { promise, proof } = evidence.clone();
+fn receipt<'a>(index: u64, leaf_hash: &[u8; 32], evidence: &'a Evidence) -> ReceiptBody<'a> {
+    let (promise, proof) = (evidence.promise.as_deref(), evidence.proof.as_deref());
     ReceiptBody { index, leaf_hash: hex::encode(leaf_hash), promise, proof }
 }
 
 fn problem_of_refusal(
     refusal: &Refusal,
     query_id: Option<QueryId>,
-    receipt: Option<ReceiptBody>,
+    receipt: Option<ReceiptBody<'_>>,
 ) -> Said {
     let (status, title) = refusal_row(refusal.code);
     // Rounded up: a caller that comes back at the named second must find the door open.

@@ -208,27 +208,27 @@ pub struct AnswerBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_as_of: Option<String>,
     /// Where the answer stands in the query log.
-    pub receipt: ReceiptBody,
+    pub receipt: ReceiptBody<'a>,
 }
 
 /// Where an entry stands in the query log.
 #[derive(Debug, Serialize)]
-pub struct ReceiptBody {
+pub struct ReceiptBody<'a> {
     /// Its leaf index.
     pub index: u64,
     /// Its RFC 6962 leaf hash, hexadecimal.
     pub leaf_hash: String,
     /// The log's signed word that the entry is durable at this index; `spec/query-log.md`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub promise: Option<String>,
+    pub promise: Option<&'a str>,
     /// The proof that the log's tree holds it, a C2SP tlog-proof; for callers who wait for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proof: Option<String>,
+    pub proof: Option<&'a str>,
 }
 
 /// An RFC 9457 problem.
 #[derive(Debug, Serialize)]
-pub struct ProblemBody {
+pub struct ProblemBody<'a> {
     /// `urn:jumpgate:problem:` and the code.
     pub r#type: String,
     /// The code in words.
@@ -259,7 +259,7 @@ pub struct ProblemBody {
     pub retry_after_s: Option<u64>,
     /// Where the refusal or fault stands in the query log, unless it was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<ReceiptBody>,
+    pub receipt: Option<ReceiptBody<'a>>,
 }
 
 /// The answers to a batch, in the order of its questions.

@@ -31,6 +31,17 @@ async fn refused(querylog: &QueryLog) -> String {
     reason.to_string()
 }
 
+/// Lets entries come until the log has stopped by itself; why.
+async fn stopped(querylog: &QueryLog) -> String {
+    loop {
+        if let Some(why) = querylog.health().poisoned {
+            return why.to_string();
+        }
+        // The writer has no business with what is lost: it may still accept them.
+        let _ = querylog.act(Act::Config, &Details::new()).await;
+    }
+}
+
 fn holds(log: &TestLog, told: &[Recorded]) {
     let (querylog, _) = log.open();
     drop(querylog);
@@ -159,11 +170,7 @@ async fn a_removed_older_segment_is_noticed() {
     }
     let gone = log.segment(0);
     fs::rename(&gone, log.dir.join("elsewhere")).unwrap();
-    while querylog.health().poisoned.is_none() {
-        // The writer has no business with it: entries are still accepted.
-        let _ = querylog.act(Act::Config, &Details::new()).await;
-    }
-    let why = querylog.health().poisoned.unwrap();
+    let why = stopped(&querylog).await;
     assert!(why.starts_with(gone.to_str().unwrap()) && why.contains("removed or renamed"), "{why}");
     // Nothing is promised any more, and what goes next is still saved.
     assert!(querylog.promise(0, &[0; 32]).is_err());
@@ -179,9 +186,7 @@ async fn a_removed_state_is_saved_and_can_be_put_back() {
     let (querylog, told) = answered(&log).await;
     let state = log.dir.join("tree/state");
     fs::remove_file(&state).unwrap();
-    while querylog.health().poisoned.is_none() {
-        let _ = querylog.act(Act::Config, &Details::new()).await;
-    }
+    stopped(&querylog).await;
     let why = refused(&querylog).await;
     assert!(why.contains("tree/state was removed or changed"), "{why}");
     drop(querylog);
@@ -196,9 +201,7 @@ async fn a_state_whose_folder_is_gone_is_saved_beside_the_log() {
     let (querylog, told) = answered(&log).await;
     let tree = log.dir.join("tree");
     fs::rename(&tree, log.dir.join("elsewhere")).unwrap();
-    while querylog.health().poisoned.is_none() {
-        let _ = querylog.act(Act::Config, &Details::new()).await;
-    }
+    stopped(&querylog).await;
     let saved = with_ending(&log.dir).join("state");
     let why = refused(&querylog).await;
     assert!(why.contains(saved.to_str().unwrap()), "{why}");
