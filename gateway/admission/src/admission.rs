@@ -1,6 +1,6 @@
 //! The order in which a query is checked, and the permit it ends in.
 //!
-//! Owns the sequence caller quota → grants → quota at the department → kill switch → breaker →
+//! Owns the sequence caller quota → policy → quota at the department → kill switch → breaker →
 //! bulkhead, and nothing of what each of them decides. It must never let a later check run before
 //! an earlier one: what a caller may not ask must not cost a department anything, not even a probe.
 
@@ -9,25 +9,30 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use governor::clock::{Clock, DefaultClock};
-use jumpgate_catalogue::{CallerId, DepartmentId, Digest, Query, Refusal};
+use jiff::Zoned;
+use jumpgate_catalogue::{CallerId, DepartmentId, Query, Refusal};
 use tokio::time::Instant;
 
 use crate::breaker::{Settled, Ticket};
 use crate::bulkhead::Slot;
 use crate::denied::{self, Denied};
 use crate::department::{Department, DepartmentReading};
-use crate::grants::{Grants, RuleId};
 use crate::in_flight::InFlight;
+use crate::policy::{Decision, Policy, PolicyQuestion, RuleId};
 use crate::quota::{Limiter, QuotaReading};
 use crate::settings::{AdmissionPlan, CallerRates};
 
 /// Decides whether a query may be asked now. One for the whole gateway; shared by reference.
 pub struct Admission<C: Clock = DefaultClock> {
-    grants: Grants,
+    policy: Policy,
+    civil_now: CivilNow,
     callers: HashMap<CallerId, CallerQuotas<C>>,
     departments: BTreeMap<DepartmentId, Arc<Department<C>>>,
     in_flight: InFlight,
 }
+
+/// The clock that rules see, in the civil time zone.
+pub type CivilNow = Arc<dyn Fn() -> Zoned + Send + Sync>;
 
 /// Every limiter is made at start, so that no caller can make this grow.
 struct CallerQuotas<C: Clock> {
@@ -57,6 +62,17 @@ impl From<CallerRefused> for Refusal {
     }
 }
 
+/// A question that may not be asked now, with what is known of it by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Why, and when to come back.
+    pub refusal: Refusal,
+    /// The rule that forbids it, or that permits it where something else refuses it.
+    pub rule: Option<RuleId>,
+    /// The caller's quota at the department, if it was looked at, for the response's headers.
+    pub quota: Option<QuotaReading>,
+}
+
 /// No predicate of the catalogue belongs to this department.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the catalogue has no department {0}")]
@@ -76,8 +92,8 @@ pub struct Permit<C: Clock = DefaultClock> {
 
 impl<C: Clock + Clone> Admission<C> {
     /// Admission by `plan`, with full quotas, closed breakers and every department switched on.
-    pub fn new(plan: AdmissionPlan, clock: C) -> Self {
-        let AdmissionPlan { grants, quotas, departments, in_flight_max } = plan;
+    pub fn new(plan: AdmissionPlan, clock: C, civil_now: CivilNow) -> Self {
+        let AdmissionPlan { policy, quotas, departments, in_flight_max } = plan;
         let limits = |rates: CallerRates| CallerQuotas {
             own: Limiter::new("caller", rates.own, &clock),
             departments: (rates.departments.into_iter())
@@ -91,7 +107,8 @@ impl<C: Clock + Clone> Admission<C> {
             Arc::new(Department::new(id.clone(), settings, clock.clone()))
         };
         Self {
-            grants,
+            policy,
+            civil_now,
             in_flight: InFlight::new(quotas.keys(), in_flight_max),
             callers: quotas.into_iter().map(|(id, rates)| (id, limits(rates))).collect(),
             departments: (departments.iter())
@@ -138,14 +155,15 @@ impl<C: Clock + Clone> Admission<C> {
         caller: &CallerId,
         query: &Query,
         deadline: Instant,
-    ) -> Result<Permit<C>, Refusal> {
+    ) -> Result<Permit<C>, Box<Rejected>> {
         let Some(department) = self.departments.get(&query.predicate().department) else {
             // A query of another catalogue than the plan was checked against.
-            return Err(Denied::NotGranted.into());
+            return Err(Rejected::new(Denied::NotGranted, None, None));
         };
         let admitted = self.permit(department, caller, query, deadline).await;
-        department.count_admission(admitted.as_ref().err());
-        Ok(admitted?)
+        let denied = admitted.as_ref().err().map(|(denied, ..)| denied);
+        department.count_admission(denied);
+        admitted.map_err(|(denied, rule, quota)| Rejected::new(denied, rule, quota))
     }
 
     async fn permit(
@@ -154,18 +172,36 @@ impl<C: Clock + Clone> Admission<C> {
         caller: &CallerId,
         query: &Query,
         deadline: Instant,
-    ) -> Result<Permit<C>, Denied> {
-        let rule = (self.grants.rule(caller, &query.predicate().id, query.purpose()))
-            .ok_or(Denied::NotGranted)?;
-        // A granted caller is configured, and a configured one has a quota at each department.
-        let quota = (self.callers.get(caller))
-            .and_then(|quotas| quotas.departments.get(department.id()))
-            .ok_or(Denied::NotGranted)?
-            .take(NonZeroU32::MIN)
-            .map_err(Denied::Quota)?;
-        let (ticket, slot) = department.enter(deadline).await?;
-        let (department, rule) = (Arc::clone(department), Arc::clone(rule));
-        Ok(Permit { department, rule, quota, ticket, _slot: slot })
+    ) -> Result<Permit<C>, (Denied, Option<RuleId>, Option<QuotaReading>)> {
+        let question = PolicyQuestion {
+            caller,
+            predicate: &query.predicate().id,
+            purpose: query.purpose(),
+            subject_kind: &query.subject().kind().id,
+            has_case: query.case().is_some(),
+        };
+        let rule = match self.policy.decide(&question, || (self.civil_now)()) {
+            Decision::Permitted(rule) => rule,
+            Decision::Forbidden(rule) => return Err((Denied::Forbidden, Some(rule), None)),
+            Decision::NotGranted => return Err((Denied::NotGranted, None, None)),
+        };
+        // A permitted caller is configured, and a configured one has a quota at each department.
+        let quotas = self.callers.get(caller).and_then(|it| it.departments.get(department.id()));
+        let Some(quotas) = quotas else { return Err((Denied::NotGranted, None, None)) };
+        let quota = match quotas.take(NonZeroU32::MIN) {
+            Ok(quota) => quota,
+            Err(spent) => {
+                let reading = spent.reading.clone();
+                return Err((Denied::Quota(spent), Some(rule), Some(reading)));
+            }
+        };
+        match department.enter(deadline).await {
+            Ok((ticket, slot)) => {
+                let department = Arc::clone(department);
+                Ok(Permit { department, rule, quota, ticket, _slot: slot })
+            }
+            Err(denied) => Err((denied, Some(rule), Some(quota))),
+        }
     }
 
     /// Switches a department off: queries not yet admitted are refused, also those that wait, and
@@ -195,18 +231,19 @@ impl<C: Clock + Clone> Admission<C> {
         &self.in_flight
     }
 
-    /// The grants in canonical form, the text [`policy_digest`](Self::policy_digest) is of.
-    pub fn policy_text(&self) -> &str {
-        self.grants.text()
-    }
-
-    /// SHA-256 of the grants in canonical form (`spec/policy.md`): what every entry is bound to.
-    pub fn policy_digest(&self) -> Digest {
-        self.grants.digest()
+    /// Who may ask what.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     fn department(&self, id: &DepartmentId) -> Result<&Department<C>, UnknownDepartment> {
         self.departments.get(id).map(Arc::as_ref).ok_or_else(|| UnknownDepartment(id.clone()))
+    }
+}
+
+impl Rejected {
+    fn new(denied: Denied, rule: Option<RuleId>, quota: Option<QuotaReading>) -> Box<Self> {
+        Box::new(Self { refusal: denied.into(), rule, quota })
     }
 }
 
@@ -216,8 +253,8 @@ impl<C: Clock> Permit<C> {
         self.department.id()
     }
 
-    /// The id of the grant that decided.
-    pub fn rule(&self) -> &str {
+    /// The rule that permits the question.
+    pub fn rule(&self) -> &RuleId {
         &self.rule
     }
 

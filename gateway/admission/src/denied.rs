@@ -11,8 +11,10 @@ use crate::quota::QuotaSpent;
 /// Why a query of a known caller may not be asked now, in the order of the checks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// No grant covers caller, predicate and purpose.
+    /// No rule permits it.
     NotGranted,
+    /// A rule forbids it.
+    Forbidden,
     /// The caller's quota at the department is used up.
     Quota(QuotaSpent),
     /// The department is switched off.
@@ -29,6 +31,11 @@ impl From<Denied> for Refusal {
             Denied::NotGranted => Self::new(
                 RefusalCode::NotGranted,
                 "ask the gateway's operator for a grant of this predicate for this purpose",
+            ),
+            Denied::Forbidden => Self::new(
+                RefusalCode::NotGranted,
+                "a rule of the gateway or of the department forbids it; ask the gateway's operator \
+                 under which circumstances it is permitted",
             ),
             Denied::Quota(spent) => quota(RefusalCode::DepartmentQuota, "this department", &spent),
             Denied::Killed => Self::new(

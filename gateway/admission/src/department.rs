@@ -36,7 +36,7 @@ pub struct DepartmentReading {
 /// Queries for one department since the start, by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DepartmentCounts {
-    /// Refused: no grant.
+    /// Refused: no rule permits it, or one forbids it.
     pub not_granted: u64,
     /// Refused: the caller's quota here was used up.
     pub quota: u64,
@@ -118,7 +118,7 @@ impl<C: Clock> Department<C> {
         let mut counts = self.counts();
         let count = match denied {
             None => &mut counts.admitted,
-            Some(Denied::NotGranted) => &mut counts.not_granted,
+            Some(Denied::NotGranted | Denied::Forbidden) => &mut counts.not_granted,
             Some(Denied::Quota(_)) => &mut counts.quota,
             Some(Denied::Killed) => &mut counts.killed,
             Some(Denied::Resting { .. }) => &mut counts.resting,

@@ -1,92 +1,80 @@
-//! Who may ask what for which purpose.
+//! The grants of the configuration, as rules.
 //!
-//! Owns the table of grants, its canonical text and its digest. Every pattern is resolved against
-//! the catalogue once, so that a decision is a look-up and the table can be printed whole. What no
-//! grant covers is not granted; a grant can never widen what the catalogue allows.
+//! A grant names one caller, predicates and purposes, and becomes one Cedar rule that permits
+//! exactly that. Every pattern is resolved against the catalogue, so that the rule shows what it
+//! stands for. A grant can never widen what the catalogue allows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
-use jumpgate_catalogue::{
-    CallerId, Catalogue, DepartmentId, Digest, Predicate, PredicateId, Purpose,
-};
+use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Predicate, PredicateId, Purpose};
 
+use crate::policy::{RULE_ID_BYTES_MAX, RuleId, schema};
 use crate::settings::{GrantSettings, Mistakes, one_of};
 
-/// The name of a grant, as it stands in the query log.
-pub(crate) type RuleId = Arc<str>;
-
-/// Every grant, resolved.
-#[derive(Debug, Clone)]
-pub(crate) struct Grants {
-    rules: HashMap<CallerId, HashMap<PredicateId, Vec<(Purpose, RuleId)>>>,
-    text: String,
-    digest: Digest,
+/// The rules of all grants as a Cedar text, in their order. Worth nothing if it added a mistake.
+pub(crate) fn rules(
+    grants: &[GrantSettings],
+    catalogue: &Catalogue,
+    callers: &BTreeSet<CallerId>,
+    mistakes: &mut Mistakes,
+) -> String {
+    let mut covered: BTreeSet<(CallerId, PredicateId, Purpose)> = BTreeSet::new();
+    let mut ids: BTreeSet<RuleId> = BTreeSet::new();
+    let mut text = String::new();
+    for (position, grant) in grants.iter().enumerate() {
+        let key = format!("grants[{position}]");
+        let mistakes_before = mistakes.count();
+        let id = rule_id(grant, position, &key, &mut ids, mistakes);
+        let caller = mistakes.known(&format!("{key}.caller"), "caller", &grant.caller, callers);
+        let pairs = resolve(grant, catalogue, &key, mistakes);
+        let Some(caller) = caller else { continue };
+        let mut is_new = false;
+        for (predicate, purpose) in &pairs {
+            is_new |= covered.insert((caller.clone(), predicate.clone(), purpose.clone()));
+        }
+        if mistakes.count() != mistakes_before {
+            continue;
+        }
+        if !is_new {
+            let fault = "covers nothing that earlier grants do not cover";
+            mistakes.add(&key, fault, "remove it, or write it before the wider grant");
+        }
+        text += &rule(grant, &id, caller, &pairs);
+    }
+    text
 }
 
-impl Grants {
-    /// Resolves grants against the catalogue. Worth nothing if it added a mistake.
-    pub(crate) fn compile(
-        grants: &[GrantSettings],
-        catalogue: &Catalogue,
-        callers: &BTreeSet<CallerId>,
-        mistakes: &mut Mistakes,
-    ) -> Self {
-        let mut table: BTreeMap<(CallerId, PredicateId, Purpose), RuleId> = BTreeMap::new();
-        let mut ids: BTreeSet<RuleId> = BTreeSet::new();
-        for (position, grant) in grants.iter().enumerate() {
-            let key = format!("grants[{position}]");
-            let mistakes_before = mistakes.count();
-            let id = rule_id(grant, position, &key, &mut ids, mistakes);
-            let caller = mistakes.known(&format!("{key}.caller"), "caller", &grant.caller, callers);
-            let pairs = resolve(grant, catalogue, &key, mistakes);
-            let Some(caller) = caller else { continue };
-            let size_before = table.len();
-            for (predicate, purpose) in pairs {
-                let combination = (caller.clone(), predicate, purpose);
-                table.entry(combination).or_insert_with(|| Arc::clone(&id));
-            }
-            if mistakes.count() == mistakes_before && table.len() == size_before {
-                let fault = "covers nothing that earlier grants do not cover";
-                mistakes.add(&key, fault, "remove it, or write it before the wider grant");
-            }
-        }
-        Self::of(table)
-    }
+fn rule(
+    grant: &GrantSettings,
+    id: &str,
+    caller: &CallerId,
+    pairs: &[(PredicateId, Purpose)],
+) -> String {
+    let predicates: BTreeSet<&PredicateId> = pairs.iter().map(|(predicate, _)| predicate).collect();
+    let purposes: BTreeSet<&Purpose> = pairs.iter().map(|(_, purpose)| purpose).collect();
+    let principal = schema::reference(schema::CALLER, caller);
+    let actions = set(schema::ACTION, predicates, "        ");
+    let when = if grant.purposes == [EVERY] {
+        String::new()
+    } else {
+        format!("\nwhen {{ {}.contains(context.purpose) }}", set(schema::PURPOSE, purposes, "    "))
+    };
+    format!(
+        "@id(\"{id}\")\npermit (\n    principal == {principal},\n    action in {actions},\n    \
+         resource\n){when};\n"
+    )
+}
 
-    fn of(table: BTreeMap<(CallerId, PredicateId, Purpose), RuleId>) -> Self {
-        let mut text = format!("{TEXT_FORMAT}\n");
-        let mut rules: HashMap<_, HashMap<_, Vec<_>>> = HashMap::new();
-        for ((caller, predicate, purpose), rule) in table {
-            writeln!(text, "{caller} {predicate} {purpose} {rule}")
-                .expect("writing to a string does not fail");
-            let of_caller = rules.entry(caller).or_default();
-            of_caller.entry(predicate).or_default().push((purpose, rule));
-        }
-        Self { rules, digest: Digest::of(text.as_bytes()), text }
+/// A set, each of its members on a line of its own if there are several.
+fn set<T: Display>(entity: &str, ids: BTreeSet<T>, indent: &str) -> String {
+    let references: Vec<String> = ids.into_iter().map(|id| schema::reference(entity, id)).collect();
+    if let [one] = references.as_slice() {
+        return format!("[{one}]");
     }
-
-    /// The grant that covers the question, if one does.
-    pub(crate) fn rule(
-        &self,
-        caller: &CallerId,
-        predicate: &PredicateId,
-        purpose: &Purpose,
-    ) -> Option<&RuleId> {
-        // A predicate has a handful of purposes, which a scan finds faster than a hash.
-        let of_predicate = self.rules.get(caller)?.get(predicate)?;
-        of_predicate.iter().find(|(granted, _)| granted == purpose).map(|(_, rule)| rule)
-    }
-
-    /// One line a permitted combination, sorted, under a line that names the format.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn digest(&self) -> Digest {
-        self.digest
-    }
+    let outer = indent.strip_suffix("    ").unwrap_or_default();
+    format!("[\n{indent}{}\n{outer}]", references.join(&format!(",\n{indent}")))
 }
 
 /// The combinations of predicate and purpose a grant covers. Each of its patterns must have use for
@@ -201,10 +189,6 @@ fn rule_id(
 
 /// In a grant's purposes: every purpose each predicate allows.
 const EVERY: &str = "*";
-/// As long as any other name in an entry.
-const RULE_ID_BYTES_MAX: usize = 64;
-/// First line of the canonical text; changes with its form.
-const TEXT_FORMAT: &str = "jumpgate/grants/v1";
 
 #[cfg(test)]
 mod tests;

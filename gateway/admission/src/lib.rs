@@ -1,11 +1,12 @@
 //! Decides whether a query may be asked now.
 //!
-//! Owns the grants, the quotas, each department's kill switch, breaker and bulkhead, and the marks
+//! Owns the policy, the quotas, each department's kill switch, breaker and bulkhead, and the marks
 //! of queries in flight. It refuses with a code and a time to come back; it delays in one place
 //! only, the bulkhead, and there for a bounded time. What it gives out is a [`Permit`], which gives
 //! everything back when it is dropped. It never speaks to a department, never reads a record, never
 //! writes an entry and knows nothing of HTTP but the text of two header values. Quotas and breakers
-//! read the time from a [`Clock`]; waiting is tokio's. `spec/policy.md` is its contract.
+//! read the time from a [`Clock`], rules from a [`CivilNow`]; waiting is tokio's. `spec/policy.md`
+//! is its contract.
 
 mod admission;
 mod breaker;
@@ -14,18 +15,26 @@ mod denied;
 mod department;
 mod grants;
 mod in_flight;
+mod policy;
 mod quota;
 #[cfg(test)]
 mod sample;
 mod settings;
 
-pub use admission::{Admission, CallerAllowance, CallerRefused, Permit, UnknownDepartment};
+pub use admission::{
+    Admission, CallerAllowance, CallerRefused, CivilNow, Permit, Rejected, UnknownDepartment,
+};
 pub use breaker::{BreakerReading, BreakerState, Settled, TripReason};
 pub use department::{DepartmentCounts, DepartmentReading};
 pub use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 pub use in_flight::{InFlight, InFlightGuard};
+pub use policy::{
+    Decision, Explained, Policy, PolicyQuestion, RuleId, SignatureFault, SignedRules, Weighed,
+    department_key,
+};
 pub use quota::{QuotaReading, RateLimitHeaders, rate_limit_headers};
 pub use settings::{
     AdmissionMistake, AdmissionPlan, AdmissionSettings, BreakerSettings, CallerQuotaSettings,
-    DepartmentSettings, GrantSettings, QuotaSettings, RateSettings,
+    Channel, DepartmentSettings, GrantSettings, PolicyFile, PolicySettings, QuotaSettings,
+    RateSettings, SignedPolicyFile,
 };

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use jiff::Zoned;
 use jumpgate_catalogue::{CallerId, Catalogue, Query, QueryId, Question};
 
-use crate::settings::{AdmissionMistake, AdmissionPlan, AdmissionSettings};
+use crate::settings::{AdmissionMistake, AdmissionPlan, AdmissionSettings, Channel};
 
 pub(crate) const CALLERS: [&str; 4] = ["court-registry", "one-window", "pension-office", "school"];
 
@@ -18,7 +19,16 @@ pub(crate) fn settings(toml: &str) -> AdmissionSettings {
 }
 
 pub(crate) fn check(toml: &str) -> Result<AdmissionPlan, Vec<AdmissionMistake>> {
-    settings(toml).check(&catalogue(), &CALLERS.map(caller))
+    settings(toml).check(&catalogue(), &callers())
+}
+
+pub(crate) fn callers() -> [(CallerId, Channel); 4] {
+    CALLERS.map(|id| (caller(id), Channel::Counter))
+}
+
+/// Monday, 23 November 2026, ten o'clock.
+pub(crate) fn now() -> Zoned {
+    jiff::civil::date(2026, 11, 23).at(10, 0, 0, 0).in_tz("Asia/Shanghai").expect("a time zone")
 }
 
 pub(crate) fn caller(id: &str) -> CallerId {

@@ -14,20 +14,83 @@ use std::time::Duration;
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId};
 use serde::Deserialize;
 
-use crate::grants::{Grants, departments};
+use crate::grants::{self, departments};
+use crate::policy::Policy;
 
-/// Everything admission is told. No key is required: without grants nothing may be asked.
+/// Everything admission is told. No key is required: without rules nothing may be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdmissionSettings {
     /// Who may ask what for which purpose; the first that covers a query decides.
     pub grants: Vec<GrantSettings>,
+    /// The rules beside them.
+    #[serde(skip)]
+    pub policy: PolicySettings,
     /// How often.
     pub quotas: QuotaSettings,
     /// Each department's protection, by department id; a department left out has the defaults.
     pub departments: BTreeMap<String, DepartmentSettings>,
     /// Queries one caller may have in flight, 1 to 100 000.
     pub in_flight_max: u32,
+}
+
+/// The texts of rules, read from their files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// The gateway's own, in the order in which they decide.
+    pub files: Vec<PolicyFile>,
+    /// The departments' own, by department id.
+    pub departments: BTreeMap<String, SignedPolicyFile>,
+}
+
+/// A text of Cedar rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFile {
+    /// The file's name, for mistakes and for the policy's digest.
+    pub name: String,
+    /// The rules.
+    pub text: String,
+}
+
+/// A department's rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedPolicyFile {
+    /// The rules.
+    pub file: PolicyFile,
+    /// The signature file's text.
+    pub signature: String,
+    /// The verifier key of the department.
+    pub key: String,
+}
+
+/// How questions reach a caller. Configured for each caller and never the caller's own word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// A clerk asks at a counter.
+    #[default]
+    Counter,
+    /// The citizen's own request on a website or in an application.
+    Online,
+    /// A terminal without a clerk.
+    Terminal,
+    /// A system asks by itself, without a person waiting.
+    System,
+}
+
+impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 4] = [Self::Counter, Self::Online, Self::Terminal, Self::System];
+
+    /// The word in configuration and rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Online => "online",
+            Self::Terminal => "terminal",
+            Self::System => "system",
+        }
+    }
 }
 
 /// One grant.
@@ -117,9 +180,9 @@ pub struct AdmissionMistake {
 }
 
 /// Settings that were checked against a catalogue and the configured callers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct AdmissionPlan {
-    pub(crate) grants: Grants,
+    pub(crate) policy: Policy,
     pub(crate) quotas: BTreeMap<CallerId, CallerRates>,
     pub(crate) departments: BTreeMap<DepartmentId, DepartmentSettings>,
     pub(crate) in_flight_max: u32,
@@ -132,6 +195,13 @@ pub(crate) struct CallerRates {
     pub(crate) departments: BTreeMap<DepartmentId, RateSettings>,
 }
 
+impl AdmissionPlan {
+    /// Who may ask what.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
 impl AdmissionSettings {
     /// The plan for these predicates and callers.
     ///
@@ -140,12 +210,14 @@ impl AdmissionSettings {
     pub fn check(
         mut self,
         catalogue: &Catalogue,
-        callers: &[CallerId],
+        channels: &[(CallerId, Channel)],
     ) -> Result<AdmissionPlan, Vec<AdmissionMistake>> {
-        let callers: BTreeSet<CallerId> = callers.iter().cloned().collect();
+        let channels: BTreeMap<CallerId, Channel> = channels.iter().cloned().collect();
+        let callers: BTreeSet<CallerId> = channels.keys().cloned().collect();
         let departments = departments(catalogue);
         let mut mistakes = Mistakes::default();
-        let grants = Grants::compile(&self.grants, catalogue, &callers, &mut mistakes);
+        let grants = grants::rules(&self.grants, catalogue, &callers, &mut mistakes);
+        let policy = Policy::compile(&self.policy, grants, catalogue, &channels, &mut mistakes);
         self.quotas.check(&callers, &departments, &mut mistakes);
         for (id, department) in &self.departments {
             let key = format!("departments.{id}");
@@ -156,7 +228,7 @@ impl AdmissionSettings {
         mistakes.none()?;
         let quotas = &self.quotas;
         Ok(AdmissionPlan {
-            grants,
+            policy,
             quotas: (callers.into_iter())
                 .map(|caller| {
                     let rates = quotas.of(&caller, &departments);
@@ -303,6 +375,7 @@ impl Default for AdmissionSettings {
     fn default() -> Self {
         Self {
             grants: Vec::new(),
+            policy: PolicySettings::default(),
             quotas: QuotaSettings::default(),
             departments: BTreeMap::new(),
             in_flight_max: IN_FLIGHT_MAX,

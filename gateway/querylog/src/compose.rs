@@ -233,6 +233,7 @@ impl Composer<'_> {
             policy: Some(ask.digests.policy),
             engine: Some(ask.digests.engine),
             pseudonym: Some(pseudonym),
+            rule: ask.rule.map(Into::into),
             ..Entry::new(kind, self.time_ms)
         }
     }

@@ -62,6 +62,8 @@ pub struct Entry<'a> {
     pub count: Option<u64>,
     /// Details of an administrative entry.
     pub details: Option<Details<'a>>,
+    /// The rule of the policy that decided.
+    pub rule: Option<Cow<'a, str>>,
 }
 
 /// A subject's name in one department and one epoch, which only the key's holder can link to the
@@ -188,6 +190,7 @@ impl<'a> Entry<'a> {
             code: None,
             count: None,
             details: None,
+            rule: None,
         }
     }
 
@@ -257,6 +260,9 @@ impl<'a> Entry<'a> {
             for (name, value) in details.iter() {
                 cbor.str(name)?.str(value)?;
             }
+        }
+        if let Some(rule) = &self.rule {
+            cbor.u8(key::RULE)?.str(rule)?;
         }
         Ok(())
     }
@@ -333,6 +339,7 @@ impl<'a> Entry<'a> {
                 }
             }
             key::DETAILS => self.details = Some(read_details(cbor)?),
+            key::RULE => self.rule = Some(cbor.str()?.into()),
             unknown => {
                 return Err(EntryFault::Unknown { what: "key", value: u64::from(unknown) });
             }
@@ -350,6 +357,7 @@ impl<'a> Entry<'a> {
             purpose: own(self.purpose),
             code: own(self.code),
             details: self.details.map(Details::into_owned),
+            rule: own(self.rule),
             kind: self.kind,
             time_ms: self.time_ms,
             query_id: self.query_id,
@@ -383,6 +391,7 @@ impl<'a> Entry<'a> {
             (key::CODE, self.code.is_some()),
             (key::COUNT, self.count.is_some()),
             (key::DETAILS, self.details.is_some()),
+            (key::RULE, self.rule.is_some()),
         ];
         let optional = present.iter().filter(|(_, is_some)| *is_some).map(|(key, _)| *key);
         optional.fold(set(&HEAD_KEYS), |keys, key| keys | 1 << key)
@@ -423,22 +432,19 @@ fn read_details<'a>(cbor: &mut Decoder<'a>) -> Result<Details<'a>, EntryFault> {
 fn shape_of(kind: Kind) -> (u32, u32) {
     use key::{
         ADAPTER, ASK, CALLER, CATALOGUE, CODE, COUNT, DEPARTMENT, DETAILS, ENGINE, EPOCH, FIELDS,
-        POLICY, PREDICATE, PSEUDONYM, PURPOSE, QUERY_ID,
+        POLICY, PREDICATE, PSEUDONYM, PURPOSE, QUERY_ID, RULE,
     };
     let head = set(&HEAD_KEYS);
     let digests = set(&[ADAPTER, CATALOGUE, POLICY, ENGINE]);
     let question =
         head | set(&[QUERY_ID, CALLER, DEPARTMENT, PREDICATE, PURPOSE, PSEUDONYM, EPOCH]);
     match kind {
-        Kind::Ask => exactly(question | digests | set(&[FIELDS])),
+        Kind::Ask => and_maybe(question | digests | set(&[FIELDS]), &[RULE]),
         Kind::Answer => exactly(question | set(&[ASK, FIELDS])),
-        Kind::Refused => exactly(question | digests | set(&[FIELDS, CODE])),
+        Kind::Refused => and_maybe(question | digests | set(&[FIELDS, CODE]), &[RULE]),
         Kind::Failed => exactly(question | set(&[ASK, FIELDS, CODE])),
         Kind::Abandoned => exactly(question | set(&[ASK])),
-        Kind::Coalesced => {
-            let required = head | set(&[CODE, COUNT]);
-            (required, required | set(&[CALLER]))
-        }
+        Kind::Coalesced => and_maybe(head | set(&[CODE, COUNT]), &[CALLER]),
         Kind::Start => exactly(head | set(&[CATALOGUE, POLICY, ENGINE, DETAILS])),
         Kind::Stop => exactly(head),
         // Whatever an act of a later release needs, but never a link to an `ask`.
@@ -452,6 +458,10 @@ fn shape_of(kind: Kind) -> (u32, u32) {
 
 fn exactly(keys: u32) -> (u32, u32) {
     (keys, keys)
+}
+
+fn and_maybe(keys: u32, more: &[u8]) -> (u32, u32) {
+    (keys, keys | set(more))
 }
 
 const fn set(keys: &[u8]) -> u32 {
@@ -486,6 +496,7 @@ mod key {
     pub const COUNT: u8 = 17;
     pub const HASH: u8 = 18;
     pub const DETAILS: u8 = 19;
+    pub const RULE: u8 = 20;
 }
 
 /// Keys of every entry.

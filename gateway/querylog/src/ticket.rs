@@ -44,6 +44,8 @@ pub struct AskHeader<'a> {
     pub operator: Option<&'a str>,
     /// Keyed digest of the request's body, from [`crate::QueryLog::request_token`]; sealed.
     pub request_token: [u8; 32],
+    /// The rule of the policy that decided; in clear. None where none was about the question.
+    pub rule: Option<&'a str>,
     /// The civil date the answer is about; sealed.
     pub as_of: Date,
 }

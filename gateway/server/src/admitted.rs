@@ -1,6 +1,6 @@
 //! The proof that a query may be asked now.
 
-use jumpgate_admission::{Admission, InFlightGuard, Permit};
+use jumpgate_admission::{Admission, InFlightGuard, Permit, QuotaReading, Rejected, RuleId};
 use jumpgate_catalogue::{Query, Refusal};
 use tokio::time::Instant;
 
@@ -21,6 +21,17 @@ pub struct Refused {
     pub(crate) caller: Caller,
     pub(crate) query: Query,
     pub(crate) refusal: Refusal,
+    /// The rule of the policy that decided, if the question got so far.
+    pub(crate) rule: Option<RuleId>,
+    /// The caller's quota at the department, if the question got so far.
+    pub(crate) department_quota: Option<QuotaReading>,
+}
+
+impl Refused {
+    /// A question that was refused before its policy was asked.
+    pub(crate) fn early(caller: Caller, query: Query, refusal: Refusal) -> Self {
+        Self { caller, query, refusal, rule: None, department_quota: None }
+    }
 }
 
 impl Admitted {
@@ -36,11 +47,14 @@ impl Admitted {
     ) -> Result<Self, Box<Refused>> {
         let in_flight = match admission.in_flight().enter(caller.id()) {
             Ok(guard) => guard,
-            Err(refusal) => return Err(Box::new(Refused { caller, query, refusal })),
+            Err(refusal) => return Err(Box::new(Refused::early(caller, query, refusal))),
         };
         match admission.admit(caller.id(), &query, deadline).await {
             Ok(permit) => Ok(Self { caller, query, permit, deadline, in_flight }),
-            Err(refusal) => Err(Box::new(Refused { caller, query, refusal })),
+            Err(rejected) => {
+                let Rejected { refusal, rule, quota: department_quota } = *rejected;
+                Err(Box::new(Refused { caller, query, refusal, rule, department_quota }))
+            }
         }
     }
 }

@@ -33,7 +33,8 @@ pub async fn answer(
         Ok(Claim::Fresh(claimed)) => claimed,
         Ok(Claim::Done(kept)) => return gateway.record.again(&kept),
         Err(refusal) => {
-            return gateway.record.refuse(Refused { caller, query, refusal }, token.token).await;
+            let refused = Refused::early(caller, query, refusal);
+            return gateway.record.refuse(refused, token.token).await;
         }
     };
     let deadline = gateway.deadline(&query);

@@ -12,6 +12,7 @@ use crate::demo;
 mod adapter;
 mod check;
 mod log;
+mod policy;
 mod receipt;
 mod serve;
 
@@ -43,7 +44,7 @@ enum Act {
     },
     /// Check a configuration and everything it names; binds and connects nothing.
     ///
-    /// Reads the certificates, the catalogue, the grants, the endpoints' files and the plugins, and
+    /// Reads the certificates, the catalogue, the policy, the endpoints' files and the plugins, and
     /// prints every mistake it finds, each with its mend. Exit code 1 if there is one.
     Check {
         /// The configuration file.
@@ -65,6 +66,9 @@ enum Act {
     /// Build a plugin, or run it on recorded cases.
     #[command(subcommand)]
     Adapter(adapter::AdapterAct),
+    /// See what the rules decide, or sign a department's own.
+    #[command(subcommand)]
+    Policy(policy::PolicyAct),
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(receipt::ReceiptAct),
@@ -103,6 +107,7 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Act::Demo { keep } => runtime()?.block_on(demo::run(keep)),
         Act::Log(act) => log::run(act),
         Act::Adapter(act) => adapter::run(act),
+        Act::Policy(act) => policy::run(act),
         Act::Receipt(act) => receipt::run(act),
         Act::Kill { config, department } => {
             send(&config, &format!("/departments/{department}/kill"))

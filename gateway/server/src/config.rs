@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use jumpgate_admission::{AdmissionPlan, GrantSettings, QuotaSettings};
+use jumpgate_admission::{AdmissionPlan, Channel, GrantSettings, QuotaSettings};
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Digest};
 use serde::Deserialize;
 
 use crate::endpoint::EndpointSettings;
 
 mod check;
+
+pub(crate) use check::signature_path;
 
 /// A configuration whose files were found and whose parts agree.
 pub struct Config {
@@ -103,9 +105,13 @@ pub struct Settings {
     /// Who may connect.
     #[serde(default)]
     pub callers: Vec<CallerSettings>,
-    /// Who may ask what for which purpose. Nothing is granted that is not here.
+    /// Who may ask what for which purpose. Nothing is granted that neither stands here nor is
+    /// permitted by a rule.
     #[serde(default)]
     pub grants: Vec<GrantSettings>,
+    /// The gateway's own rules.
+    #[serde(default)]
+    pub policy: PolicySettings,
     /// How often callers may ask.
     #[serde(default)]
     pub quotas: QuotaSettings,
@@ -252,6 +258,25 @@ pub struct AdaptersSettings {
     pub cache_dir: PathBuf,
 }
 
+/// The gateway's own rules.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicySettings {
+    /// Files of Cedar rules, in the order in which they decide.
+    pub files: Vec<PathBuf>,
+}
+
+/// A department's own rules.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DepartmentPolicySettings {
+    /// File of Cedar rules. Its signature lies beside it, in a file named alike and ending in
+    /// `.sig`.
+    pub file: PathBuf,
+    /// The verifier key the department signs for.
+    pub key: String,
+}
+
 /// A system that may connect. Exactly one of `san_uri` and `fingerprint_sha256` names it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -262,6 +287,9 @@ pub struct CallerSettings {
     pub san_uri: Option<String>,
     /// SHA-256 of its certificate (DER), hexadecimal.
     pub fingerprint_sha256: Option<String>,
+    /// How people reach it; a circumstance that rules see.
+    #[serde(default)]
+    pub channel: Channel,
     /// When it gets the proof that an answer is in the log's tree.
     #[serde(default)]
     pub proof: Proof,
@@ -297,6 +325,8 @@ pub struct DepartmentSettings {
     /// Starts switched off.
     #[serde(default)]
     pub switched_off: bool,
+    /// Its own rules.
+    pub policy: Option<DepartmentPolicySettings>,
     /// Bulkhead and breaker.
     #[serde(default)]
     pub protection: jumpgate_admission::DepartmentSettings,
@@ -333,7 +363,9 @@ impl Settings {
         against(&mut self.log.dir);
         against(&mut self.log.keys_dir);
         against(&mut self.adapters.cache_dir);
+        self.policy.files.iter_mut().for_each(against);
         for department in self.departments.values_mut() {
+            department.policy.iter_mut().for_each(|policy| against(&mut policy.file));
             against(&mut department.component);
             department.endpoints.values_mut().for_each(|endpoint| endpoint.resolve_paths(folder));
         }

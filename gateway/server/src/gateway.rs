@@ -99,12 +99,16 @@ impl Gateway {
         let runtime = runtime()?;
         let departments = departments(&settings, &catalogue, &runtime)?;
         let callers = Callers::new(&callers, TrustFiles::of(&settings.listener))?;
-        let admission = Admission::new(plan, DefaultClock::default());
+        let civil_now = {
+            let (now, zone) = (now.clone(), civil_time_zone.clone());
+            Arc::new(move || now().to_zoned(zone.clone()))
+        };
+        let admission = Admission::new(plan, DefaultClock::default(), civil_now);
         let start = StartDetails {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config: digest,
             catalogue: catalogue.digest(),
-            policy: admission.policy_digest(),
+            policy: admission.policy().digest(),
             engine: runtime.digest(),
             accept_clock,
         };
@@ -114,7 +118,7 @@ impl Gateway {
         let record = Record::new(
             log,
             catalogue.digest(),
-            admission.policy_digest(),
+            admission.policy().digest(),
             runtime.digest(),
             adapters,
             telemetry.clone(),

@@ -121,7 +121,8 @@ impl Record {
     /// The log cannot be written.
     pub async fn ask(&self, admitted: Admitted, token: [u8; 32]) -> Result<Asked, LogUnavailable> {
         let since = Instant::now();
-        let header = self.header(&admitted.caller, &admitted.query, token);
+        let rule = Some(&**admitted.permit.rule());
+        let header = self.header(&admitted.caller, &admitted.query, token, rule);
         let ticket = self.log.ask(header).await.map_err(unavailable)?;
         Ok(Asked { admitted, ticket, since })
     }
@@ -168,14 +169,14 @@ impl Record {
         refused: Refused,
         token: [u8; 32],
     ) -> Result<Logged, LogUnavailable> {
-        let Refused { caller, query, refusal } = refused;
+        let Refused { caller, query, refusal, rule, department_quota } = refused;
         self.telemetry.refused(refusal.code);
-        let question = self.header(&caller, &query, token);
+        let question = self.header(&caller, &query, token, rule.as_deref());
         let header = RefusedHeader { question, code: refusal.code };
         let recorded = self.log.refuse(header).await.map_err(unavailable)?;
         let entry = Some((recorded.index(), *recorded.leaf_hash()));
         let spoken = Spoken::Refused { refusal, query_id: Some(query.id()), entry };
-        Ok(Logged { spoken, department_quota: None, evidence: Evidence::of(&recorded) })
+        Ok(Logged { spoken, department_quota, evidence: Evidence::of(&recorded) })
     }
 
     /// The outcome of an earlier query with the same id and question, promised anew.
@@ -215,6 +216,7 @@ impl Record {
         caller: &'a Caller,
         query: &'a Query,
         token: [u8; 32],
+        rule: Option<&'a str>,
     ) -> AskHeader<'a> {
         let predicate = query.predicate();
         let subject = query.subject();
@@ -230,6 +232,7 @@ impl Record {
             case: query.case(),
             operator: query.operator(),
             request_token: token,
+            rule,
             as_of: query.as_of(),
         }
     }

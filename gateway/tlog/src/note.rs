@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use zeroize::Zeroizing;
 
 /// Largest note, in bytes: 16 signatures of 5 kB, as the specification foresees, and much text.
 pub const NOTE_BYTES_MAX: usize = 1 << 20;
@@ -35,7 +36,7 @@ pub struct VerifierKey {
     key: [u8; 32],
 }
 
-/// What a signature is made with. It never prints.
+/// What a signature is made with. It never prints but by [`SignerKey::secret_text`].
 pub struct SignerKey {
     verifier: VerifierKey,
     pair: Ed25519KeyPair,
@@ -73,6 +74,11 @@ pub enum InvalidKey {
     /// The text is not an Ed25519 vkey.
     #[error("a verifier key is <name>+<8 hexadecimal digits>+<Base64 of 01 and 32 bytes>")]
     Format,
+    /// The text is not that of an Ed25519 signing key.
+    #[error(
+        "a signing key is PRIVATE+KEY+<name>+<8 hexadecimal digits>+<Base64 of 01 and 32 bytes>"
+    )]
+    SecretFormat,
     /// The key id is not that of the name and key.
     #[error("the key id is not that of this name and key")]
     Id,
@@ -210,6 +216,37 @@ impl SignerKey {
         Ok(Self { verifier: VerifierKey::new(name, key)?, pair })
     }
 
+    /// The key of a text as [`SignerKey::secret_text`] makes it.
+    ///
+    /// # Errors
+    /// The text is another, or its key id is not that of the name and key.
+    pub fn from_secret_text(text: &str) -> Result<Self, InvalidKey> {
+        let parts = text.strip_prefix(SECRET_PREFIX).ok_or(InvalidKey::SecretFormat)?;
+        let mut parts = parts.splitn(3, '+');
+        let (Some(name), Some(id), Some(seed)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(InvalidKey::SecretFormat);
+        };
+        let seed = BASE64_STANDARD.decode(seed).map(Zeroizing::new);
+        let seed = seed.map_err(|_| InvalidKey::SecretFormat)?;
+        let Some((&TYPE_ED25519, seed)) = seed.split_first() else {
+            return Err(InvalidKey::SecretFormat);
+        };
+        let seed = seed.try_into().map_err(|_| InvalidKey::SecretFormat)?;
+        let key = Self::from_seed(name, seed)?;
+        if id == hex::encode(key.verifier.id) { Ok(key) } else { Err(InvalidKey::Id) }
+    }
+
+    /// The text of the key of a seed, as Go's `sumdb/note` writes it. Whoever has it can sign.
+    ///
+    /// # Errors
+    /// The name cannot be that of a key.
+    pub fn secret_text(name: &str, seed: &[u8; 32]) -> Result<Zeroizing<String>, InvalidKey> {
+        let id = hex::encode(Self::from_seed(name, seed)?.verifier.id);
+        let typed = Zeroizing::new([&[TYPE_ED25519], &seed[..]].concat());
+        let seed = Zeroizing::new(BASE64_STANDARD.encode(&typed[..]));
+        Ok(Zeroizing::new(format!("{SECRET_PREFIX}{name}+{id}+{}", *seed)))
+    }
+
     /// What its signatures are checked with.
     pub fn verifier(&self) -> &VerifierKey {
         &self.verifier
@@ -235,6 +272,8 @@ fn signature(line: &str) -> Option<Signature> {
     is_whole.then(|| Signature { name: name.to_owned(), key_id: *key_id, bytes: bytes.to_vec() })
 }
 
+/// What tells a signing key from a verifier key.
+const SECRET_PREFIX: &str = "PRIVATE+KEY+";
 /// Ed25519, as signed-note numbers it.
 const TYPE_ED25519: u8 = 1;
 

@@ -13,7 +13,7 @@ mod rules;
 const EDGES: [(&str, &[&str]); 8] = [
     ("adapters/kit", &[]),
     ("adapters/runtime", &["jumpgate-catalogue"]),
-    ("gateway/admission", &["jumpgate-catalogue"]),
+    ("gateway/admission", &["jumpgate-catalogue", "jumpgate-tlog"]),
     ("gateway/catalogue", &[]),
     ("gateway/querylog", &["jumpgate-catalogue", "jumpgate-tlog"]),
     ("gateway/tlog", &[]),

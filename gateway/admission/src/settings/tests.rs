@@ -4,7 +4,7 @@ use crate::sample::{caller, check, settings};
 #[test]
 fn nothing_written_means_the_defaults_and_no_grant() {
     let plan = check("").unwrap();
-    assert_eq!(plan.grants.text(), "jumpgate/grants/v1\n");
+    assert_eq!((plan.policy.grants(), plan.policy.rules()), ("", 0));
     assert_eq!(plan.in_flight_max, 256);
     let departments: Vec<&str> = plan.departments.keys().map(DepartmentId::as_str).collect();
     assert_eq!(departments, ["civil-registry", "social-insurance"]);
@@ -139,11 +139,21 @@ fn the_page_of_the_contract_is_true() {
         .collect();
     let [grants, defaults, own] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
     let plan = check(grants).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-    assert!(page.contains(plan.grants.text()), "write:\n{}", plan.grants.text());
-    assert!(page.contains(&plan.grants.digest().to_string()), "write {}", plan.grants.digest());
-    let AdmissionSettings { grants, quotas, mut departments, in_flight_max } = settings(defaults);
+    let rules = plan.policy.grants();
+    assert!(page.contains(&format!("```cedar\n{rules}```")), "write:\n{rules}");
+    let rules = jumpgate_catalogue::Digest::of(rules.as_bytes());
+    assert!(page.contains(&format!("rules grants {rules}\n")), "write {rules}");
+    let schema = plan.policy.schema();
+    let context = &schema[schema.find("type Asked").unwrap()..schema.find("\naction").unwrap()];
+    assert!(page.contains(context), "write:\n{context}");
+    let AdmissionSettings { grants, policy, quotas, mut departments, in_flight_max } =
+        settings(defaults);
     assert_eq!(departments.remove("civil-registry"), Some(DepartmentSettings::default()));
-    let rest = AdmissionSettings { grants, quotas, departments, in_flight_max };
+    let rest = AdmissionSettings { grants, policy, quotas, departments, in_flight_max };
     assert_eq!(rest, AdmissionSettings::default());
     assert!(check(own).is_ok(), "{:#?}", check(own));
+    let rules: Vec<&str> =
+        page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [own, registry, _] = rules.as_slice() else { panic!("{} blocks", rules.len()) };
+    crate::policy::tests::compile(own, registry).unwrap_or_else(|found| panic!("{found:#?}"));
 }

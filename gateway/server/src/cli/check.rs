@@ -20,10 +20,10 @@ pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
     let predicates = config.catalogue.predicates().count();
     println!("{}: no mistake found", path.display());
     println!(
-        "  {} callers, {} departments, {predicates} predicates, {} grants",
+        "  {} callers, {} departments, {predicates} predicates, {} rules",
         config.callers.len(),
         config.settings.departments.len(),
-        config.settings.grants.len(),
+        config.plan.policy().rules(),
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -171,6 +171,9 @@ pub(crate) fn line(record: &Record) -> String {
         text.push_str("  ");
         text.push_str(part);
     }
+    if let Some(rule) = &entry.rule {
+        text.push_str(&format!("  by {rule}"));
+    }
     if let Some(ask) = ask {
         text.push_str(&format!("  closes {ask}"));
     }

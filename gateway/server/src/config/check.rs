@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use jumpgate_admission::AdmissionSettings;
+use jumpgate_admission::{
+    AdmissionSettings, Channel, PolicyFile, PolicySettings, SignedPolicyFile,
+};
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Digest};
 
 use super::{CallerName, CallerSettings, Config, Mistake, Profile, Proof, Rights, Settings, Shown};
@@ -22,11 +24,13 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     let callers = check_callers(&settings.callers, &mut mistakes);
     check_departments(&settings, catalogue.as_ref(), &mut mistakes);
     check_grants(&settings, &mut mistakes);
+    let policy = read_policy(&settings, &mut mistakes);
     let plan = catalogue.as_ref().and_then(|catalogue| {
         // A caller whose table has another mistake is a caller all the same.
-        let ids = settings.callers.iter().filter_map(|caller| caller.id.parse().ok());
-        let ids: Vec<CallerId> = ids.collect();
-        mistakes.take_all("admission", admission(&settings).check(catalogue, &ids))
+        let callers =
+            settings.callers.iter().filter_map(|it| Some((it.id.parse().ok()?, it.channel)));
+        let callers: Vec<(CallerId, Channel)> = callers.collect();
+        mistakes.take_all("admission", admission(&settings, policy).check(catalogue, &callers))
     });
     match (catalogue, plan, civil_time_zone) {
         (Some(catalogue), Some(plan), Some(civil_time_zone)) if mistakes.0.is_empty() => {
@@ -64,14 +68,52 @@ fn time_zone(name: &str) -> Result<jiff::tz::TimeZone, String> {
         .map_err(|_| "no such IANA time zone; write one such as Asia/Shanghai".to_owned())
 }
 
-fn admission(settings: &Settings) -> AdmissionSettings {
+fn admission(settings: &Settings, policy: PolicySettings) -> AdmissionSettings {
     let protection = settings.departments.iter();
     AdmissionSettings {
         grants: settings.grants.clone(),
+        policy,
         quotas: settings.quotas.clone(),
         departments: protection.map(|(id, d)| (id.clone(), d.protection.clone())).collect(),
         in_flight_max: settings.in_flight_max,
     }
+}
+
+/// The texts of all rules.
+fn read_policy(settings: &Settings, mistakes: &mut Mistakes) -> PolicySettings {
+    let files = settings.policy.files.iter();
+    let files = files.filter_map(|path| rules(path, "policy.files", mistakes)).collect();
+    let mut departments = BTreeMap::new();
+    for (id, department) in &settings.departments {
+        let Some(policy) = &department.policy else { continue };
+        let at = format!("departments.{id}.policy");
+        let signature = signature_path(&policy.file);
+        let signature = mistakes.take(&at, read_text(&signature));
+        let file = rules(&policy.file, &at, mistakes);
+        if let (Some(file), Some(signature)) = (file, signature) {
+            let signed = SignedPolicyFile { file, signature, key: policy.key.clone() };
+            departments.insert(id.clone(), signed);
+        }
+    }
+    PolicySettings { files, departments }
+}
+
+fn rules(path: &Path, at: &str, mistakes: &mut Mistakes) -> Option<PolicyFile> {
+    let text = mistakes.take(at, read_text(path))?;
+    // The digest depends on the name: a folder would make it another one on each machine.
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Some(PolicyFile { name, text })
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Where the signature of a department's rules lies.
+pub(crate) fn signature_path(rules: &Path) -> PathBuf {
+    let mut name = rules.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
 }
 
 fn check_listener(settings: &Settings, mistakes: &mut Mistakes) {

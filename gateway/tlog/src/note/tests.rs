@@ -33,6 +33,21 @@ fn a_key_is_its_whole_text() {
 }
 
 #[test]
+fn a_signing_key_is_its_whole_secret_text() {
+    let text = SignerKey::secret_text("office", &[7; 32]).unwrap();
+    let known = SignerKey::from_secret_text(&text).unwrap();
+    assert_eq!(known.verifier(), key("office", 7).verifier());
+    assert!(text.starts_with("PRIVATE+KEY+office+"));
+    let other_name = text.replacen("office", "other", 1);
+    assert_eq!(SignerKey::from_secret_text(&other_name).unwrap_err(), InvalidKey::Id);
+    let verifier = known.verifier().to_string();
+    for text in ["", "PRIVATE+KEY+", "PRIVATE+KEY+a+b+!", &verifier, &text[..text.len() - 4]] {
+        let refused = SignerKey::from_secret_text(text).unwrap_err();
+        assert_eq!(refused, InvalidKey::SecretFormat, "{text}");
+    }
+}
+
+#[test]
 fn one_known_signature_suffices_and_a_wrong_one_spoils_all() {
     let (one, two, three) = (key("one", 1), key("two", 2), key("three", 3));
     let verifier = |key: &SignerKey| key.verifier().clone();

@@ -1,0 +1,412 @@
+//! Who may ask what, for which purpose and in which circumstances.
+//!
+//! Owns the rules, their schema, their digest and what they decide. Rules are Cedar policies; the
+//! grants of the configuration become such rules. What no rule permits is denied, and a rule that
+//! forbids always wins. A decision never depends on the subject. Cedar looks at every rule it is
+//! given, so each pair of caller and predicate is given those only that can be about it, and keeps
+//! what they decided unless one of them looks at the time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, OnceLock};
+
+use cedar_policy::{
+    AuthorizationError, Authorizer, Context, Decision as Cedar, Entities, EntityUid, PolicySet,
+    Request, RestrictedExpression, Schema,
+};
+use jiff::Zoned;
+use jumpgate_catalogue::{
+    CallerId, Catalogue, Digest, Predicate, PredicateId, Purpose, SubjectKindId,
+};
+
+use crate::settings::{Channel, Mistakes, PolicySettings};
+
+mod rule;
+pub(crate) mod schema;
+mod signed;
+mod source;
+mod survey;
+
+pub use rule::RuleId;
+use rule::{Rule, TimeUse};
+pub use signed::{SignatureFault, SignedRules, department_key};
+pub(crate) use source::RULE_ID_BYTES_MAX;
+use source::{Rules, check_department, position_of};
+pub use survey::{Explained, Weighed};
+
+/// What is asked of the policy. Nothing in it is of the subject.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyQuestion<'a> {
+    /// Who asks.
+    pub caller: &'a CallerId,
+    /// What.
+    pub predicate: &'a PredicateId,
+    /// Why.
+    pub purpose: &'a Purpose,
+    /// By which kind of identifier.
+    pub subject_kind: &'a SubjectKindId,
+    /// Whether the caller has named a case.
+    pub has_case: bool,
+}
+
+/// What the policy says to a question, with the rule that decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may be asked.
+    Permitted(RuleId),
+    /// A rule forbids it. Also what is said where such a rule cannot be evaluated.
+    Forbidden(RuleId),
+    /// No rule permits it.
+    NotGranted,
+}
+
+/// Every rule in force.
+pub struct Policy {
+    rules: Vec<Rule>,
+    askers: HashMap<CallerId, Asker>,
+    schema: String,
+    grants: String,
+    text: String,
+    digest: Digest,
+    serials: BTreeMap<String, u64>,
+}
+
+struct Asker {
+    principal: EntityUid,
+    channel: Channel,
+    cells: HashMap<PredicateId, Cell>,
+}
+
+/// What one caller may ask of one predicate.
+struct Cell {
+    target: Arc<Target>,
+    slice: Arc<Slice>,
+    /// By purpose, subject kind and case; made with the first question.
+    kept: OnceLock<Box<[OnceLock<Decision>]>>,
+}
+
+struct Target {
+    predicate: Arc<Predicate>,
+    action: EntityUid,
+    resource: EntityUid,
+}
+
+/// The rules that can be about a question.
+struct Slice {
+    rules: Vec<usize>,
+    set: PolicySet,
+    time_use: TimeUse,
+}
+
+/// When a question is asked, as rules see it.
+#[derive(Debug, Clone)]
+struct Moment {
+    at: String,
+    hour: i64,
+    weekday: i64,
+}
+
+/// What a rule sees of a question beside its head.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Asked<'a> {
+    purpose: &'a Purpose,
+    subject_kind: &'a SubjectKindId,
+    has_case: bool,
+    channel: Channel,
+}
+
+impl Policy {
+    /// Puts the rules of all texts together; `grants` is the Cedar text of the grants. Worth
+    /// nothing if it added a mistake.
+    pub(crate) fn compile(
+        settings: &PolicySettings,
+        grants: String,
+        catalogue: &Catalogue,
+        callers: &BTreeMap<CallerId, Channel>,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let schema_text = schema::schema(catalogue, callers);
+        let mut text = format!("{TEXT_FORMAT}\nschema {}\n", Digest::of(schema_text.as_bytes()));
+        let (rules, serials) = read(settings, &grants, &mut text, mistakes);
+        let mistakes_before = mistakes.count();
+        match Schema::from_cedarschema_str(&schema_text) {
+            Ok((schema, _)) => rules.validate(&schema, mistakes),
+            Err(error) => {
+                let mend = "rename the caller or predicate that it names";
+                mistakes.add("policy", format!("the schema cannot be made: {error}"), mend);
+            }
+        }
+        let rules = rules.rules;
+        let askers = askers(&rules, catalogue, callers);
+        let digest = Digest::of(text.as_bytes());
+        let policy = Self { rules, askers, schema: schema_text, grants, text, digest, serials };
+        if mistakes.count() == mistakes_before {
+            policy.check_each_applies(mistakes);
+        }
+        policy
+    }
+
+    /// What the rules say to a question. `now` is asked only if one of them looks at the time.
+    pub fn decide(&self, question: &PolicyQuestion<'_>, now: impl FnOnce() -> Zoned) -> Decision {
+        let Some((asker, cell)) = self.cell(question) else { return Decision::NotGranted };
+        if cell.slice.rules.is_empty() {
+            return Decision::NotGranted;
+        }
+        let Some(place) = cell.place(question) else { return Decision::NotGranted };
+        if cell.slice.time_use == TimeUse::Never {
+            let kept =
+                cell.kept.get_or_init(|| (0..cell.places()).map(|_| OnceLock::new()).collect());
+            let kept = kept.get(place).map(|kept| {
+                kept.get_or_init(|| self.evaluate(asker, cell, question, &Moment::any()))
+            });
+            return kept.cloned().unwrap_or(Decision::NotGranted);
+        }
+        self.evaluate(asker, cell, question, &Moment::of(&now()))
+    }
+
+    fn cell(&self, question: &PolicyQuestion<'_>) -> Option<(&Asker, &Cell)> {
+        let asker = self.askers.get(question.caller)?;
+        Some((asker, asker.cells.get(question.predicate)?))
+    }
+
+    fn evaluate(
+        &self,
+        asker: &Asker,
+        cell: &Cell,
+        question: &PolicyQuestion<'_>,
+        moment: &Moment,
+    ) -> Decision {
+        let Some(request) = asker.request(cell, &Asked::of(question, asker), moment) else {
+            return Decision::NotGranted;
+        };
+        self.weigh(&cell.slice.set, &request)
+    }
+
+    fn weigh(&self, set: &PolicySet, request: &Request) -> Decision {
+        let response = Authorizer::new().is_authorized(request, set, &Entities::empty());
+        // A rule that cannot be evaluated counts for Cedar as one that does not apply. Where it
+        // forbids, that would let through what nobody knows to be permitted.
+        let broken = response
+            .diagnostics()
+            .errors()
+            .map(|AuthorizationError::PolicyEvaluationError(it)| position_of(it.policy_id()));
+        let broken = broken.filter_map(|at| self.rules.get(at)).find(|rule| !rule.permits());
+        if let Some(rule) = broken {
+            return Decision::Forbidden(RuleId::clone(&rule.id));
+        }
+        let deciding = response.diagnostics().reason().map(position_of).min();
+        match (response.decision(), deciding.and_then(|at| self.rules.get(at))) {
+            (Cedar::Allow, Some(rule)) => Decision::Permitted(RuleId::clone(&rule.id)),
+            (Cedar::Deny, Some(rule)) => Decision::Forbidden(RuleId::clone(&rule.id)),
+            (Cedar::Allow | Cedar::Deny, None) => Decision::NotGranted,
+        }
+    }
+
+    /// What a rule can speak of, as a Cedar schema.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The grants as the Cedar rules they become.
+    pub fn grants(&self) -> &str {
+        &self.grants
+    }
+
+    /// The text that [`digest`](Self::digest) is of: a line for each part of the policy.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What every entry is bound to (`spec/policy.md`).
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many rules there are.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The version of each department's own rules.
+    pub fn serials(&self) -> &BTreeMap<String, u64> {
+        &self.serials
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Policy({} rules, {})", self.rules.len(), self.digest)
+    }
+}
+
+impl Decision {
+    /// The rule that decided.
+    pub fn rule(&self) -> Option<&RuleId> {
+        match self {
+            Self::Permitted(rule) | Self::Forbidden(rule) => Some(rule),
+            Self::NotGranted => None,
+        }
+    }
+}
+
+impl Asker {
+    fn request(&self, cell: &Cell, asked: &Asked<'_>, moment: &Moment) -> Option<Request> {
+        let Target { action, resource, .. } = &*cell.target;
+        let context = context(asked, moment)?;
+        Request::new(self.principal.clone(), action.clone(), resource.clone(), context, None).ok()
+    }
+}
+
+impl Cell {
+    /// How many questions differ for rules that do not look at the time.
+    fn places(&self) -> usize {
+        let predicate = &self.target.predicate;
+        predicate.purposes.len() * predicate.subject_kinds.len() * 2
+    }
+
+    /// Which of them it is; none if the predicate is never asked so.
+    fn place(&self, question: &PolicyQuestion<'_>) -> Option<usize> {
+        let predicate = &self.target.predicate;
+        let purpose = predicate.purposes.iter().position(|it| it == question.purpose)?;
+        let kind = predicate.subject_kinds.iter().position(|it| it == question.subject_kind)?;
+        Some((purpose * predicate.subject_kinds.len() + kind) * 2 + usize::from(question.has_case))
+    }
+}
+
+impl<'a> Asked<'a> {
+    fn of(question: &PolicyQuestion<'a>, asker: &Asker) -> Self {
+        let PolicyQuestion { purpose, subject_kind, has_case, .. } = *question;
+        Self { purpose, subject_kind, has_case, channel: asker.channel }
+    }
+}
+
+impl Moment {
+    fn of(now: &Zoned) -> Self {
+        Self {
+            at: now.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+            hour: now.hour().into(),
+            weekday: now.weekday().to_monday_one_offset().into(),
+        }
+    }
+
+    /// For rules that do not look.
+    fn any() -> Self {
+        Self { at: "1970-01-01".to_owned(), hour: 0, weekday: 1 }
+    }
+}
+
+fn context(asked: &Asked<'_>, moment: &Moment) -> Option<Context> {
+    use RestrictedExpression as E;
+    let entity =
+        |name: &str, id: &str| schema::reference(name, id).parse().map(E::new_entity_uid).ok();
+    let time = E::new_record([
+        ("at".to_owned(), E::new_datetime(moment.at.as_str())),
+        ("hour".to_owned(), E::new_long(moment.hour)),
+        ("weekday".to_owned(), E::new_long(moment.weekday)),
+    ]);
+    let pairs = [
+        ("purpose", entity(schema::PURPOSE, asked.purpose.as_str())?),
+        ("subject_kind", entity(schema::SUBJECT_KIND, asked.subject_kind.as_str())?),
+        ("has_case", E::new_bool(asked.has_case)),
+        ("channel", entity(schema::CHANNEL, asked.channel.as_str())?),
+        ("time", time.ok()?),
+    ];
+    Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value))).ok()
+}
+
+/// The rules of all texts in the order in which they decide, and each department's version. Adds
+/// a line for each text to what the digest is of.
+fn read(
+    settings: &PolicySettings,
+    grants: &str,
+    text: &mut String,
+    mistakes: &mut Mistakes,
+) -> (Rules, BTreeMap<String, u64>) {
+    let (mut rules, mut serials) = (Rules::default(), BTreeMap::new());
+    let mut line = |kind: &str, name: &str, of: &str| {
+        writeln!(text, "{kind} {name} {}", Digest::of(of.as_bytes()))
+            .expect("writing to a string does not fail");
+    };
+    let of_grants =
+        crate::settings::PolicyFile { name: GRANTS.to_owned(), text: grants.to_owned() };
+    rules.add(&of_grants, None, mistakes);
+    line("rules", GRANTS, grants);
+    for file in &settings.files {
+        rules.add(file, None, mistakes);
+        line("rules", &file.name, &file.text);
+    }
+    for (department, signed) in &settings.departments {
+        let key = format!("departments.{department}.policy");
+        // A name that is none was told already.
+        let Ok(id) = department.parse() else { continue };
+        let (file, signature) = (&signed.file, &signed.signature);
+        match SignedRules::verify(&id, &file.text, signature, &signed.key) {
+            Ok(found) => {
+                let before = rules.rules.len();
+                rules.add(file, Some(department), mistakes);
+                for rule in rules.rules.iter().skip(before) {
+                    check_department(rule, department, mistakes);
+                }
+                line("department", &format!("{department} {}", found.serial), &file.text);
+                serials.insert(department.clone(), found.serial);
+            }
+            Err(fault) => {
+                let mend = "have the department sign it with `jumpgate policy sign`, and write its \
+                            key as it was made";
+                mistakes.add(&key, format!("{}: {fault}", file.name), mend);
+            }
+        }
+    }
+    (rules, serials)
+}
+
+/// Every pair of caller and predicate with the rules that can be about it.
+fn askers(
+    rules: &[Rule],
+    catalogue: &Catalogue,
+    callers: &BTreeMap<CallerId, Channel>,
+) -> HashMap<CallerId, Asker> {
+    // Most pairs share their rules with others.
+    let mut slices: BTreeMap<Vec<usize>, Arc<Slice>> = BTreeMap::new();
+    let mut slice = |principal: &EntityUid, target: &Target| {
+        let about = |rule: &Rule| rule.is_about(principal, &target.action, &target.resource);
+        let of = (0..rules.len()).filter(|&at| about(&rules[at])).collect();
+        let make = |of: &Vec<usize>| Arc::new(Slice::of(rules, of.clone()));
+        Arc::clone(slices.entry(of).or_insert_with_key(make))
+    };
+    let targets: Vec<Arc<Target>> = catalogue.predicates().filter_map(target).collect();
+    let of_caller = |(id, &channel): (&CallerId, &Channel)| {
+        let principal: EntityUid = schema::reference(schema::CALLER, id).parse().ok()?;
+        let cells = targets.iter().map(|target| {
+            let (slice, target) = (slice(&principal, target), Arc::clone(target));
+            (target.predicate.id.clone(), Cell { target, slice, kept: OnceLock::new() })
+        });
+        let cells = cells.collect();
+        Some((id.clone(), Asker { principal, channel, cells }))
+    };
+    callers.iter().filter_map(of_caller).collect()
+}
+
+/// None only if an id could not be that of an entity, which the ids' own rules exclude.
+fn target(predicate: &Arc<Predicate>) -> Option<Arc<Target>> {
+    let action = schema::action(predicate).parse().ok()?;
+    let resource = schema::reference(schema::DEPARTMENT, &predicate.department).parse().ok()?;
+    Some(Arc::new(Target { predicate: Arc::clone(predicate), action, resource }))
+}
+
+impl Slice {
+    fn of(all: &[Rule], rules: Vec<usize>) -> Self {
+        let set = PolicySet::from_policies(rules.iter().map(|&at| all[at].cedar.clone()));
+        let time_use = rules.iter().map(|&at| all[at].time_use).max().unwrap_or(TimeUse::Never);
+        // Every rule has another name.
+        Self { set: set.unwrap_or_default(), rules, time_use }
+    }
+}
+
+/// What the grants are called where files have names.
+const GRANTS: &str = "grants";
+/// First line of the text the digest is of; changes with its form.
+const TEXT_FORMAT: &str = "jumpgate/policy/v2";
+
+#[cfg(test)]
+pub(crate) mod tests;

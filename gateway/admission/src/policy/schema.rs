@@ -1,0 +1,75 @@
+//! What rules can speak of, as a Cedar schema.
+//!
+//! Every id is an entity of an enumerated type, so that a rule about a caller, predicate or purpose
+//! that does not exist is a mistake and not a rule that silently never applies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+
+use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Predicate};
+
+use crate::settings::Channel;
+
+/// The schema of this catalogue and these callers, in Cedar's own syntax.
+pub(super) fn schema(catalogue: &Catalogue, callers: &BTreeMap<CallerId, Channel>) -> String {
+    let departments: BTreeSet<&DepartmentId> =
+        catalogue.predicates().map(|predicate| &predicate.department).collect();
+    let actions = catalogue.predicates().map(|predicate| &predicate.id);
+    let mut text = String::new();
+    text += &entity(CALLER, callers.keys());
+    text += &entity(DEPARTMENT, departments);
+    text += &entity(PURPOSE, catalogue.purposes().map(|(purpose, _)| purpose));
+    text += &entity(SUBJECT_KIND, catalogue.subject_kinds().map(|kind| &kind.id));
+    text += &entity(CHANNEL, Channel::ALL.map(Channel::as_str));
+    text += CONTEXT;
+    text += &format!(
+        "\naction {} appliesTo {{\n    principal: [{CALLER}],\n    resource: [{DEPARTMENT}],\n    \
+         context: Asked,\n}};\n",
+        quoted(actions)
+    );
+    text
+}
+
+fn entity<T: Display>(name: &str, ids: impl IntoIterator<Item = T>) -> String {
+    let ids = quoted(ids);
+    // Cedar has no enumeration of nothing; of an open type none exists either.
+    if ids.is_empty() {
+        format!("entity {name};\n")
+    } else {
+        format!("entity {name} enum [{ids}];\n")
+    }
+}
+
+fn quoted<T: Display>(ids: impl IntoIterator<Item = T>) -> String {
+    // Ids hold no quote: their parsers let lower-case letters, digits and a few marks through.
+    let ids: Vec<String> = ids.into_iter().map(|id| format!("\"{id}\"")).collect();
+    ids.join(", ")
+}
+
+/// A reference to a thing of the schema, as a rule writes it.
+pub(crate) fn reference(entity: &str, id: impl Display) -> String {
+    format!("{entity}::\"{id}\"")
+}
+
+/// The action that asking a predicate is.
+pub(crate) fn action(predicate: &Predicate) -> String {
+    reference(ACTION, &predicate.id)
+}
+
+pub(crate) const ACTION: &str = "Action";
+pub(crate) const CALLER: &str = "Caller";
+pub(crate) const DEPARTMENT: &str = "Department";
+pub(crate) const PURPOSE: &str = "Purpose";
+pub(super) const SUBJECT_KIND: &str = "SubjectKind";
+pub(super) const CHANNEL: &str = "Channel";
+
+/// The circumstances of a question. None of them is of the subject: a decision is no hint at one.
+const CONTEXT: &str = "
+type Asked = {
+    purpose: Purpose,
+    subject_kind: SubjectKind,
+    has_case: Bool,
+    channel: Channel,
+    time: { at: datetime, hour: Long, weekday: Long },
+};
+";

@@ -1,0 +1,239 @@
+//! The policy seen from outside: the matrix of all questions, one decision explained, and rules
+//! that can never apply.
+
+use std::collections::{BTreeMap, HashSet};
+
+use cedar_policy::{Authorizer, Entities, PolicySet, Request};
+use jiff::Zoned;
+use jumpgate_catalogue::{CallerId, Purpose, SubjectKindId};
+
+use super::rule::{Rule, TimeUse};
+use super::{Asked, Asker, Cell, Decision, Moment, Policy, PolicyQuestion};
+use crate::settings::Mistakes;
+
+/// Why a question is decided as it is.
+#[derive(Debug)]
+pub struct Explained {
+    /// What is decided.
+    pub decision: Decision,
+    /// Every rule that can be about the question, in the order in which they decide.
+    pub weighed: Vec<Weighed>,
+}
+
+/// A rule that can be about a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighed {
+    /// Its name.
+    pub rule: super::RuleId,
+    /// Where it stands, `file:line`.
+    pub place: String,
+    /// `permits` or `forbids`.
+    pub effect: &'static str,
+    /// Whether it applies, or why it cannot be evaluated.
+    pub applies: Result<bool, String>,
+    /// Its text.
+    pub text: String,
+}
+
+impl Policy {
+    /// Why the rules say what they say to a question at that time. None if the caller or the
+    /// predicate is unknown.
+    pub fn explain(&self, question: &PolicyQuestion<'_>, now: &Zoned) -> Option<Explained> {
+        let (asker, cell) = self.cell(question)?;
+        let request = asker.request(cell, &Asked::of(question, asker), &Moment::of(now))?;
+        let weighed = cell.slice.rules.iter().map(|&at| {
+            let rule = &self.rules[at];
+            Weighed {
+                rule: super::RuleId::clone(&rule.id),
+                place: rule.place.clone(),
+                effect: if rule.permits() { "permits" } else { "forbids" },
+                applies: rule.applies(&request),
+                text: rule.cedar.to_string(),
+            }
+        });
+        let weighed = weighed.collect();
+        let is_asked = cell.place(question).is_some();
+        let decision =
+            if is_asked { self.weigh(&cell.slice.set, &request) } else { Decision::NotGranted };
+        Some(Explained { decision, weighed })
+    }
+
+    /// What is decided for every caller, predicate and purpose; where it depends on the kind of
+    /// identifier, on a case or on the hour of the week, each of these. Rules that look at the
+    /// moment itself are asked for the week from `now` on.
+    pub fn matrix(&self, now: &Zoned) -> String {
+        let week = week(now);
+        let mut text = String::new();
+        let sorted: BTreeMap<&CallerId, &Asker> = self.askers.iter().collect();
+        for (caller, asker) in sorted {
+            text += &format!("{caller} ({})\n", asker.channel.as_str());
+            let cells: BTreeMap<_, _> = asker.cells.iter().collect();
+            for (predicate, cell) in cells {
+                let purposes = &cell.target.predicate.purposes;
+                let rows: Vec<(&Purpose, Vec<String>)> =
+                    purposes.iter().map(|it| (it, self.row(asker, cell, it, &week))).collect();
+                if rows.iter().all(|(_, row)| row.as_slice() == [NOTHING]) {
+                    text += &format!("  {predicate}: {NOTHING}\n");
+                    continue;
+                }
+                text += &format!("  {predicate}\n");
+                for (purpose, row) in rows {
+                    text += &format!("    {:<24}{}\n", purpose.as_str(), row.join("; "));
+                }
+            }
+        }
+        text
+    }
+
+    /// What is decided for one purpose, in one part if it depends on nothing else.
+    fn row(&self, asker: &Asker, cell: &Cell, purpose: &Purpose, week: &[Moment]) -> Vec<String> {
+        let kinds = &cell.target.predicate.subject_kinds;
+        let said = |kind: &SubjectKindId, has_case: bool| {
+            let asked = Asked { purpose, subject_kind: kind, has_case, channel: asker.channel };
+            self.over_a_week(asker, cell, &asked, week)
+        };
+        let table: Vec<(&SubjectKindId, [String; 2])> =
+            kinds.iter().map(|kind| (kind, [said(kind, false), said(kind, true)])).collect();
+        let Some((_, first)) = table.first() else { return vec![NOTHING.to_owned()] };
+        let (same_kinds, same_case) =
+            (table.iter().all(|(_, it)| it == first), table.iter().all(|(_, [no, yes])| no == yes));
+        let by_case = |kind: &str, [no, yes]: &[String; 2]| {
+            [format!("{kind}without a case: {no}"), format!("{kind}with a case: {yes}")]
+        };
+        match (same_kinds, same_case) {
+            (true, true) => vec![first[0].clone()],
+            (true, false) => by_case("", first).to_vec(),
+            (false, true) => table.iter().map(|(kind, [it, _])| format!("{kind}: {it}")).collect(),
+            (false, false) => {
+                table.iter().flat_map(|(kind, it)| by_case(&format!("{kind} "), it)).collect()
+            }
+        }
+    }
+
+    fn over_a_week(
+        &self,
+        asker: &Asker,
+        cell: &Cell,
+        asked: &Asked<'_>,
+        week: &[Moment],
+    ) -> String {
+        let moments = if cell.slice.time_use == TimeUse::Never { &week[..1] } else { week };
+        // In the order of their first hour.
+        let mut said: Vec<(String, usize)> = Vec::new();
+        for moment in moments {
+            let request = asker.request(cell, asked, moment);
+            let decision = request.map(|it| self.weigh(&cell.slice.set, &it));
+            let text = match decision {
+                Some(Decision::Permitted(rule)) => format!("permit by {rule}"),
+                Some(Decision::Forbidden(rule)) => format!("forbid by {rule}"),
+                Some(Decision::NotGranted) | None => NOTHING.to_owned(),
+            };
+            match said.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, hours)) => *hours += 1,
+                None => said.push((text, 1)),
+            }
+        }
+        if let [(text, _)] = said.as_slice() {
+            return text.clone();
+        }
+        said.sort();
+        let parts =
+            said.iter().map(|(text, hours)| format!("{text} ({hours} of {HOURS_A_WEEK} h)"));
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Adds a mistake for each rule that no question of the catalogue ever meets. A rule that looks
+    /// at the moment itself is not judged: its time may come.
+    pub(super) fn check_each_applies(&self, mistakes: &mut Mistakes) {
+        let week = week(&Zoned::default());
+        for (at, rule) in self.rules.iter().enumerate() {
+            let moments = match rule.time_use {
+                TimeUse::Never => &week[..1],
+                TimeUse::Week => &week[..],
+                TimeUse::Moment => continue,
+            };
+            match self.first_met(at, rule, moments) {
+                Ok(true) => {}
+                Ok(false) => mistakes.add(
+                    &rule.place,
+                    format!(
+                        "rule {} can never apply: no question of the catalogue meets it",
+                        rule.id
+                    ),
+                    "compare its head and its conditions with what `jumpgate policy schema` and \
+                     the catalogue allow together",
+                ),
+                Err(why) => mistakes.add(
+                    &rule.place,
+                    format!("rule {} cannot be evaluated: {why}", rule.id),
+                    "keep its sums within 64 bits",
+                ),
+            }
+        }
+    }
+
+    /// True if some question meets the rule, or more were tried than a start has time for.
+    fn first_met(&self, at: usize, rule: &Rule, moments: &[Moment]) -> Result<bool, String> {
+        let (mut tried, mut seen) = (0, HashSet::new());
+        for asker in self.askers.values() {
+            for cell in
+                asker.cells.values().filter(|cell| cell.slice.rules.binary_search(&at).is_ok())
+            {
+                for asked in questions(asker, cell) {
+                    if rule.sees_only_context && !seen.insert(asked) {
+                        continue;
+                    }
+                    for moment in moments {
+                        let Some(request) = asker.request(cell, &asked, moment) else { continue };
+                        tried += 1;
+                        if rule.applies(&request)? || tried > TRIES_MAX {
+                            return Ok(true);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Rule {
+    /// Whether this rule alone applies, or why it cannot be evaluated.
+    fn applies(&self, request: &Request) -> Result<bool, String> {
+        let set = PolicySet::from_policies([self.cedar.clone()]).unwrap_or_default();
+        let response = Authorizer::new().is_authorized(request, &set, &Entities::empty());
+        if let Some(error) = response.diagnostics().errors().next() {
+            let own = format!("error while evaluating policy `{}`: ", self.cedar.id());
+            let error = error.to_string();
+            return Err(error.strip_prefix(&own).unwrap_or(&error).to_owned());
+        }
+        Ok(response.diagnostics().reason().next().is_some())
+    }
+}
+
+/// Every question that the catalogue lets a caller ask of a predicate.
+fn questions<'a>(asker: &'a Asker, cell: &'a Cell) -> impl Iterator<Item = Asked<'a>> {
+    let predicate = &cell.target.predicate;
+    predicate.purposes.iter().flat_map(move |purpose| {
+        predicate.subject_kinds.iter().flat_map(move |subject_kind| {
+            let channel = asker.channel;
+            [false, true].map(move |has_case| Asked { purpose, subject_kind, has_case, channel })
+        })
+    })
+}
+
+/// Each hour of the week, from `now` on.
+fn week(now: &Zoned) -> Vec<Moment> {
+    let begin = now.timestamp();
+    let hours = (0..HOURS_A_WEEK).filter_map(|hour| {
+        let at = begin.checked_add(jiff::SignedDuration::from_hours(hour)).ok()?;
+        Some(Moment::of(&at.to_zoned(now.time_zone().clone())))
+    });
+    hours.collect()
+}
+
+const HOURS_A_WEEK: i64 = 168;
+/// What no rule permits.
+const NOTHING: &str = "-";
+/// About two seconds for a rule that nothing meets.
+const TRIES_MAX: usize = 100_000;
