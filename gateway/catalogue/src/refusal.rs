@@ -47,7 +47,7 @@ pub enum RefusalCode {
     QueryInFlight,
     /// The same `query_id` was used for another question.
     QueryIdReused,
-    /// No grant covers caller, predicate and purpose.
+    /// No rule of the policy permits the question, or one forbids it.
     NotGranted,
     /// The caller's quota at this department is used up.
     DepartmentQuota,

@@ -28,6 +28,7 @@ pub const VALID: &[(&str, &[Edit])] = &[
     ),
     ("a department switched off", &[("departments.social-insurance.switched_off", "true")]),
     ("asks only written", &[("log.ask", "\"written\"")]),
+    ("a caller that is a system", &[("callers.1.channel", "\"system\"")]),
     ("the longest deadline", &[("departments.civil-registry.deadline_ms", "60000")]),
     (
         "one department alone",
@@ -47,6 +48,12 @@ pub const INVALID: &[(&str, &[Edit])] = &[
         &[("departments.civil-registry.endpoints.registry.follow_redirects", "true")],
     ),
     ("key-unknown-grant", &[("grants.0.until", "2027")]),
+    ("policy-file-missing", &[("policy", "{ files = [\"nowhere.cedar\"] }")]),
+    ("channel-unknown", &[("callers.0.channel", "\"fax\"")]),
+    (
+        "department-policy-without-key",
+        &[("departments.civil-registry.policy", "{ file = \"registry.cedar\" }")],
+    ),
     ("profile-unknown", &[("profile", "\"test\"")]),
     ("ask-durability-unknown", &[("log.ask", "\"lazy\"")]),
     ("number-is-text", &[("listener.body_bytes_max", "\"64 KiB\"")]),
