@@ -50,8 +50,14 @@ impl Rules {
         // Cedar names the rules of a text policy0, policy1 and so on.
         found.sort_by_key(|rule| rule.id().to_string()[POLICY.len()..].parse::<usize>().ok());
         self.files.push((name.clone(), text.clone()));
+        let mut from = 0;
         for cedar in found {
-            if let Some((id, place)) = self.name(name, text, cedar, department, mistakes) {
+            // Their order is that of the text.
+            let named = cedar.annotation("id").map(|id| format!("\"{id}\""));
+            let offset = named.and_then(|it| text.get(from..)?.find(&it)).map(|at| from + at);
+            from = offset.map_or(from, |offset| offset + 1);
+            let place = at(name, text, offset);
+            if let Some((id, place)) = self.name(name, place, cedar, department, mistakes) {
                 self.rules.push(Rule::new(id, place, cedar, self.rules.len()));
                 self.texts.push(self.files.len() - 1);
             }
@@ -62,11 +68,11 @@ impl Rules {
         }
     }
 
-    /// The rule's id and place.
+    /// The rule's id and its place, if it has a name to be known by.
     fn name(
         &mut self,
         file: &str,
-        text: &str,
+        place: String,
         cedar: &Cedar,
         department: Option<&str>,
         mistakes: &mut Mistakes,
@@ -77,7 +83,6 @@ impl Rules {
             mistakes.add(file, fault, "write @id(\"what-it-is-for\") before it");
             return None;
         };
-        let place = at(file, text, text.find(&format!("\"{id}\"")));
         let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if id.is_empty() || id.len() > RULE_ID_BYTES_MAX || !id.bytes().all(is_plain) {
             let mend = format!("write 1 to {RULE_ID_BYTES_MAX} of a-z, 0-9 and '-'");

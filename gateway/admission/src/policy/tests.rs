@@ -227,8 +227,9 @@ const BAD: [(&str, &str, &str, &str); 16] = [
         "a-z",
     ),
     (
-        "@id(\"x\") permit(principal, action, resource);\n@id(\"x\")permit(principal,action,resource);",
-        "district.cedar:1",
+        "@id(\"x\") permit(principal, action, resource);\n\
+         @id(\"x\") permit(principal, action, resource);",
+        "district.cedar:2",
         "\"x\" is the name of an earlier rule",
         "another",
     ),
@@ -251,7 +252,8 @@ const BAD: [(&str, &str, &str, &str); 16] = [
         "did you mean `Action::\"civil-registry/alive@1\"`",
     ),
     (
-        "@id(\"x\") permit(principal, action, resource) when {\ncontext.purpose == Purpose::\"fun\" };",
+        "@id(\"x\") permit(principal, action, resource) when {\n\
+         context.purpose == Purpose::\"fun\" };",
         "district.cedar:2",
         "`\"fun\"` is not declared",
         "\"hiring\"",
@@ -281,13 +283,14 @@ const BAD: [(&str, &str, &str, &str); 16] = [
         "remove it",
     ),
     (
-        "@id(\"x\") permit(principal, action, resource) when { context.has_case && !context.has_case };",
+        "@id(\"x\") permit(principal, action, resource) when {\n\
+         context.has_case && !context.has_case };",
         "district.cedar:1",
         "rule x can never apply",
         "catalogue",
     ),
     (
-        "@id(\"x\") permit(principal, action == Action::\"civil-registry/alive@1\", resource)\n  when \
+        "@id(\"x\") permit(principal, action == Action::\"civil-registry/alive@1\", resource) when \
          { context.purpose == Purpose::\"hiring\" };",
         "district.cedar:1",
         "rule x can never apply",
@@ -329,10 +332,12 @@ fn a_rule_that_cannot_be_evaluated_is_found_at_the_start_or_forbids() {
     // What only fails at a moment no start sees fails closed then.
     let later = r#"@id("all") permit(principal, action, resource);
         @id("late") forbid(principal, action, resource) when {
-            context.time.at > datetime("2026-11-24") && context.time.weekday + 9223372036854775807 > 0
+            context.time.at > datetime("2026-11-24")
+                && context.time.weekday + 9223372036854775807 > 0
         };
         @id("more") permit(principal == Caller::"school", action, resource) when {
-            context.time.at > datetime("2020-01-01") && context.time.weekday + 9223372036854775807 > 0
+            context.time.at > datetime("2020-01-01")
+                && context.time.weekday + 9223372036854775807 > 0
         };"#;
     let policy = policy(later);
     assert_eq!(decide(&policy, ALIVE), permitted("all"));
