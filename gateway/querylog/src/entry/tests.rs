@@ -32,6 +32,7 @@ fn entry_of(kind: Kind, seed: u8, text: &str, number: u64) -> Entry<'static> {
         details: has(key::DETAILS).then(|| {
             Details::new().with(format!("z{text}"), "1").with("a", text.to_owned()).with("b", "")
         }),
+        rule: words(key::RULE),
     }
 }
 
