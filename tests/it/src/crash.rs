@@ -153,11 +153,12 @@ pub fn binary() -> PathBuf {
     parts::profile_folder().join("jumpgate")
 }
 
-/// Builds it beside this test, with the same features, so that it shares what is built.
+/// Builds it beside this test, by the command that builds all tests: `cargo build` would select
+/// other features of dependencies that tests share with it, and compile them a second time.
 pub async fn build_binary() {
     let profile = parts::profile_folder();
     let mut cargo = Command::from(jumpgate::author::cargo());
-    cargo.args(["build", "--quiet", "--bin", "jumpgate", "--target-dir"]);
+    cargo.args(["test", "--no-run", "--quiet", "--target-dir"]);
     cargo.arg(profile.parent().unwrap()).current_dir(parts::root());
     if profile.ends_with("release") {
         cargo.arg("--release");

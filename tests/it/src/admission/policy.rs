@@ -6,8 +6,9 @@ use std::process::{Command, Output};
 
 use jumpgate_querylog::Kind;
 
+use crate::crash::{binary, build_binary};
 use crate::harness::questions::{WIDOW, age, but};
-use crate::harness::{Ground, Setup, load, parts};
+use crate::harness::{Ground, Setup, load};
 use crate::http::assert_problem;
 
 const DISTRICT: &str = r#"@id("no-school-ages")
@@ -20,7 +21,7 @@ when { context.purpose == Purpose::"court-order" && !context.has_case };
 "#;
 
 fn jumpgate(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(parts::profile_folder().join("jumpgate"));
+    let mut command = Command::new(binary());
     command.current_dir(folder).args(arguments).output().unwrap()
 }
 
@@ -30,6 +31,7 @@ fn said(output: &Output) -> String {
 
 /// A ground with rules of both kinds, the registry's signed by the command.
 async fn ground() -> Ground {
+    build_binary().await;
     let folder = tempfile::tempdir().unwrap();
     let make = ["policy", "keygen", "civil-registry", "--key", "registry.key"];
     let made = jumpgate(folder.path(), &make);
