@@ -155,6 +155,7 @@ impl Composer<'_> {
             policy: None,
             engine: None,
             fields: None,
+            rule: None,
             ..ask
         };
         self.record(entry, &[], &SubjectRow::NOBODY)

@@ -110,7 +110,7 @@ fn what_this_version_does_not_know_is_named() {
     check("a40002010c02011201", "version", 2);
     check("a400010118ff02011201", "kind", 255);
     check("a40001010c02011202", "hash algorithm", 2);
-    check("a50001010c020112011401", "key", 20);
+    check("a50001010c020112011501", "key", 21);
 }
 
 #[test]
