@@ -20,11 +20,12 @@ use crate::department::{Department, DepartmentReading};
 use crate::in_flight::InFlight;
 use crate::policy::{Decision, Policy, PolicyQuestion, RuleId};
 use crate::quota::{Limiter, QuotaReading};
-use crate::settings::{AdmissionPlan, CallerRates};
+use crate::settings::{AdmissionPlan, CallerRates, DepartmentSettings, RateSettings};
 
 /// Decides whether a query may be asked now. One for the whole gateway; shared by reference.
 pub struct Admission<C: Clock = DefaultClock> {
     policy: Policy,
+    clock: C,
     civil_now: CivilNow,
     callers: HashMap<CallerId, CallerQuotas<C>>,
     departments: BTreeMap<DepartmentId, Arc<Department<C>>>,
@@ -36,8 +37,8 @@ pub type CivilNow = Arc<dyn Fn() -> Zoned + Send + Sync>;
 
 /// Every limiter is made at start, so that no caller can make this grow.
 struct CallerQuotas<C: Clock> {
-    own: Limiter<C>,
-    departments: HashMap<DepartmentId, Limiter<C>>,
+    own: Arc<Limiter<C>>,
+    departments: HashMap<DepartmentId, Arc<Limiter<C>>>,
 }
 
 /// The caller's own quota allows the question.
@@ -93,27 +94,39 @@ pub struct Permit<C: Clock = DefaultClock> {
 impl<C: Clock + Clone> Admission<C> {
     /// Admission by `plan`, with full quotas, closed breakers and every department switched on.
     pub fn new(plan: AdmissionPlan, clock: C, civil_now: CivilNow) -> Self {
+        Self::make(plan, clock, civil_now, None)
+    }
+
+    /// Admission by another plan in the place of this one. Departments keep their switch, the state
+    /// of their breaker and everybody who is in or waits, callers keep what they have in flight and
+    /// every quota whose rate stays; a quota with another rate begins full. Departments that stay
+    /// take over their settings at once, also for queries of this admission.
+    #[must_use]
+    pub fn succeed(&self, plan: AdmissionPlan) -> Self {
+        Self::make(plan, self.clock.clone(), Arc::clone(&self.civil_now), Some(self))
+    }
+
+    fn make(plan: AdmissionPlan, clock: C, civil_now: CivilNow, past: Option<&Self>) -> Self {
         let AdmissionPlan { policy, quotas, departments, in_flight_max } = plan;
-        let limits = |rates: CallerRates| CallerQuotas {
-            own: Limiter::new("caller", rates.own, &clock),
-            departments: (rates.departments.into_iter())
-                .map(|(id, rate)| {
-                    let limiter = Limiter::new(&format!("caller/{id}"), rate, &clock);
-                    (id, limiter)
-                })
-                .collect(),
+        let department = |(id, settings): (&DepartmentId, &DepartmentSettings)| {
+            let kept = past.and_then(|past| past.departments.get(id)).map(|kept| {
+                kept.configure(settings);
+                Arc::clone(kept)
+            });
+            let made = || Arc::new(Department::new(id.clone(), settings, clock.clone()));
+            (id.clone(), kept.unwrap_or_else(made))
         };
-        let department = |id: &DepartmentId, settings| {
-            Arc::new(Department::new(id.clone(), settings, clock.clone()))
+        let quotas_of = |(id, rates): (CallerId, CallerRates)| {
+            let past = past.and_then(|past| past.callers.get(&id));
+            (id, CallerQuotas::new(rates, past, &clock))
         };
         Self {
             policy,
+            in_flight: InFlight::new(quotas.keys(), in_flight_max, past.map(|it| &it.in_flight)),
+            departments: departments.iter().map(department).collect(),
+            callers: quotas.into_iter().map(quotas_of).collect(),
+            clock,
             civil_now,
-            in_flight: InFlight::new(quotas.keys(), in_flight_max),
-            callers: quotas.into_iter().map(|(id, rates)| (id, limits(rates))).collect(),
-            departments: (departments.iter())
-                .map(|(id, settings)| (id.clone(), department(id, settings)))
-                .collect(),
         }
     }
 
@@ -238,6 +251,24 @@ impl<C: Clock + Clone> Admission<C> {
 
     fn department(&self, id: &DepartmentId) -> Result<&Department<C>, UnknownDepartment> {
         self.departments.get(id).map(Arc::as_ref).ok_or_else(|| UnknownDepartment(id.clone()))
+    }
+}
+
+impl<C: Clock + Clone> CallerQuotas<C> {
+    fn new(rates: CallerRates, past: Option<&Self>, clock: &C) -> Self {
+        let limiter = |policy: &str, rate: RateSettings, past: Option<&Arc<Limiter<C>>>| {
+            let kept = past.filter(|past| past.rate() == rate).map(Arc::clone);
+            kept.unwrap_or_else(|| Arc::new(Limiter::new(policy, rate, clock)))
+        };
+        let of_department = |(id, rate): (DepartmentId, RateSettings)| {
+            let past = past.and_then(|past| past.departments.get(&id));
+            let limiter = limiter(&format!("caller/{id}"), rate, past);
+            (id, limiter)
+        };
+        Self {
+            own: limiter("caller", rates.own, past.map(|past| &past.own)),
+            departments: rates.departments.into_iter().map(of_department).collect(),
+        }
     }
 }
 

@@ -108,12 +108,12 @@ pub struct BreakerReading {
 
 /// One department's breaker.
 pub(crate) struct Breaker<C: Clock> {
-    settings: BreakerSettings,
     clock: C,
     inner: Mutex<Inner<C::Instant>>,
 }
 
 struct Inner<I> {
+    settings: BreakerSettings,
     phase: Phase<I>,
     /// Counts changes of state, so that a ticket of an earlier state is known.
     epoch: u64,
@@ -154,13 +154,21 @@ impl<C: Clock> Breaker<C> {
     /// A closed breaker.
     pub(crate) fn new(settings: BreakerSettings, clock: C) -> Self {
         let inner = Inner {
+            settings,
             phase: Phase::closed(),
             epoch: 0,
             rest: settings.rest(),
             trips: 0,
             last_trip: None,
         };
-        Self { settings, clock, inner: Mutex::new(inner) }
+        Self { clock, inner: Mutex::new(inner) }
+    }
+
+    /// Takes over other settings. A rest that has begun ends as it was told.
+    pub(crate) fn configure(&self, settings: BreakerSettings) {
+        let mut inner = self.lock();
+        inner.settings = settings;
+        inner.rest = settings.rest();
     }
 
     /// Leave to call now, or how long the department still rests.
@@ -174,7 +182,7 @@ impl<C: Clock> Breaker<C> {
                 inner.change(Phase::HalfOpen { probe_is_out: true, probes_ok: 0 });
             }
             // When the probe ends is not known; a failed one would give at least this rest.
-            Phase::HalfOpen { probe_is_out: true, .. } => return Err(self.settings.rest()),
+            Phase::HalfOpen { probe_is_out: true, .. } => return Err(inner.settings.rest()),
             Phase::HalfOpen { probe_is_out, .. } => *probe_is_out = true,
         }
         let epoch = inner.epoch;
@@ -198,8 +206,8 @@ impl<C: Clock> Breaker<C> {
             return;
         }
         match settled {
-            Settled::Ok => inner.answered(&self.settings),
-            Settled::DepartmentFailed => inner.failed(&self.settings, self.clock.now()),
+            Settled::Ok => inner.answered(),
+            Settled::DepartmentFailed => inner.failed(self.clock.now()),
             Settled::Neutral => inner.gave_up(),
         }
     }
@@ -211,7 +219,8 @@ impl<C: Clock> Breaker<C> {
 }
 
 impl<I: Reference> Inner<I> {
-    fn answered(&mut self, settings: &BreakerSettings) {
+    fn answered(&mut self) {
+        let settings = self.settings;
         match &mut self.phase {
             Phase::Closed { failures_in_row, window } => {
                 *failures_in_row = 0;
@@ -230,7 +239,8 @@ impl<I: Reference> Inner<I> {
         }
     }
 
-    fn failed(&mut self, settings: &BreakerSettings, now: I) {
+    fn failed(&mut self, now: I) {
+        let settings = self.settings;
         let reason = match &mut self.phase {
             Phase::Closed { failures_in_row, window } => {
                 *failures_in_row += 1;

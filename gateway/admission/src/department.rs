@@ -60,7 +60,7 @@ pub(crate) struct Department<C: Clock> {
     id: DepartmentId,
     killed: AtomicBool,
     breaker: Arc<Breaker<C>>,
-    bulkhead: Bulkhead,
+    bulkhead: Arc<Bulkhead>,
     counts: Mutex<DepartmentCounts>,
 }
 
@@ -70,9 +70,15 @@ impl<C: Clock> Department<C> {
             id,
             killed: AtomicBool::new(false),
             breaker: Arc::new(Breaker::new(settings.breaker, clock)),
-            bulkhead: Bulkhead::new(settings),
+            bulkhead: Arc::new(Bulkhead::new(settings)),
             counts: Mutex::default(),
         }
+    }
+
+    /// Takes over other settings, with everybody who is in or waits.
+    pub(crate) fn configure(&self, settings: &DepartmentSettings) {
+        self.breaker.configure(settings.breaker);
+        self.bulkhead.resize(settings);
     }
 
     /// Passes switch and breaker, waits for a slot, and passes both again: what they said before

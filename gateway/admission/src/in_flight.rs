@@ -25,11 +25,15 @@ pub struct InFlightGuard {
 }
 
 impl InFlight {
+    /// Marks for these callers. Those that `past` knows keep what they have in flight.
     pub(crate) fn new<'a>(
         callers: impl IntoIterator<Item = &'a CallerId>,
         caller_max: u32,
+        past: Option<&Self>,
     ) -> Self {
-        let callers = callers.into_iter().map(|id| (id.clone(), Arc::default())).collect();
+        let kept = |id| past.and_then(|past| past.callers.get(id)).map(Arc::clone);
+        let callers =
+            callers.into_iter().map(|id| (id.clone(), kept(id).unwrap_or_default())).collect();
         Self { caller_max, callers }
     }
 
@@ -73,7 +77,7 @@ mod tests {
     #[test]
     fn a_caller_has_at_most_its_maximum_and_no_caller_takes_anothers() {
         let [one, two, stranger] = ["one", "two", "stranger"].map(|id| id.parse().unwrap());
-        let in_flight = InFlight::new([&one, &two], 2);
+        let in_flight = InFlight::new([&one, &two], 2, None);
         let first = in_flight.enter(&one).unwrap();
         let second = in_flight.enter(&one).unwrap();
         let refusal = in_flight.enter(&one).unwrap_err();

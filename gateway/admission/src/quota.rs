@@ -90,6 +90,10 @@ impl<C: Clock + Clone> Limiter<C> {
         }
     }
 
+    pub(crate) fn rate(&self) -> RateSettings {
+        self.rate
+    }
+
     /// Takes `questions` from the quota, or none of them.
     pub(crate) fn take(&self, questions: NonZeroU32) -> Result<QuotaReading, QuotaSpent> {
         match self.cells.check_n(questions) {

@@ -174,10 +174,17 @@ impl Composer<'_> {
         self.record(entry, &[], &SubjectRow::NOBODY)
     }
 
-    pub fn act(&self, act: Act, details: &Details<'_>) -> Result<Composed, LogUnavailable> {
+    pub fn act(
+        &self,
+        act: Act,
+        details: &Details<'_>,
+        by: Option<&str>,
+    ) -> Result<Composed, LogUnavailable> {
         let mut entry = Entry::new(Kind::Act(act), self.time_ms);
         entry.details = Some(details.clone());
-        self.record(entry, &[], &SubjectRow::NOBODY)
+        let by: Vec<FieldValue<'_>> =
+            by.iter().map(|name| (FieldId::Operator, name.as_bytes())).collect();
+        self.record(entry, &by, &SubjectRow::NOBODY)
     }
 
     pub fn start(

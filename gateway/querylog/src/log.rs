@@ -354,8 +354,19 @@ impl QueryLog {
 
     /// Puts an administrative act on record, durable when this returns.
     pub async fn act(&self, act: Act, details: &Details<'_>) -> Result<Recorded, LogUnavailable> {
+        self.act_by(act, details, None).await
+    }
+
+    /// Puts an act on record, durable when this returns, with the names of the people whose act it
+    /// is in a sealed field: a detail may name no person.
+    pub async fn act_by(
+        &self,
+        act: Act,
+        details: &Details<'_>,
+        by: Option<&str>,
+    ) -> Result<Recorded, LogUnavailable> {
         let slot = self.shared.queue.reserve(1).await?;
-        let composed = self.shared.composer().act(act, details)?;
+        let composed = self.shared.composer().act(act, details, by)?;
         self.record(composed, slot).await
     }
 

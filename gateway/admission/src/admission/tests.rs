@@ -258,3 +258,44 @@ fn what_goes_into_a_detached_task_may_go_there() {
     fn sendable<T: Send>(_: &T) {}
     sendable(&gate.admit(&caller("one-window"), &alive(), Instant::now()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_plan_keeps_the_switch_the_breaker_the_slots_and_every_quota_that_stays() {
+    let settings = |concurrency_max: u32, per_second: u32| {
+        format!(
+            r#"
+            [quotas]
+            caller = {{ per_second = 1, burst = 2 }}
+            department = {{ per_second = {per_second}, burst = 3 }}
+            [departments.civil-registry]
+            concurrency_max = {concurrency_max}
+            waiting_max = 0
+            breaker = {{ failures_max = 1, rest_ms = 3000, rest_ms_max = 3000, probes_to_close = 1 }}
+            "#
+        )
+    };
+    let plan = |text: String| check(&format!("{text}{GRANT}")).unwrap();
+    let (clock, first) = gate(&settings(2, 1));
+    let one_window = caller("one-window");
+    first.check_caller(&one_window).unwrap();
+    first.check_caller(&one_window).unwrap();
+    let _mark = first.in_flight().enter(&one_window).unwrap();
+    let (held, fails) = (admit(&first).await.unwrap(), admit(&first).await.unwrap());
+    let second = first.succeed(plan(settings(1, 1)));
+    assert!(second.check_caller(&one_window).is_err(), "the caller's quota is as spent as it was");
+    assert_eq!(second.in_flight().total(), 1);
+    assert_eq!(code(&second).await, RefusalCode::BulkheadFull, "two are in, one may be");
+    assert_eq!(code(&second).await, RefusalCode::DepartmentQuota, "three of three are spent");
+    // What began under the first plan counts under the second.
+    fails.settle(Settled::DepartmentFailed);
+    drop(held);
+    let third = second.succeed(plan(settings(1, 2)));
+    assert_eq!(code(&third).await, RefusalCode::BreakerOpen, "another rate begins full");
+    clock.advance(Duration::from_secs(3));
+    admit(&third).await.unwrap().settle(Settled::Ok);
+    assert_eq!(third.kill(&civil_registry()), Ok(true));
+    let fourth = third.succeed(plan(settings(1, 2)));
+    assert_eq!(code(&fourth).await, RefusalCode::DepartmentKilled);
+    assert_eq!(fourth.revive(&civil_registry()), Ok(true));
+    assert!(!reading(&third).killed, "one department, one switch");
+}

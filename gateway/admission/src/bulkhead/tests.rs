@@ -8,14 +8,18 @@ use super::*;
 
 const FOREVER: Duration = Duration::from_secs(86_400);
 
-fn bulkhead(concurrency_max: u32, waiting_max: u32, wait_ms_max: u64) -> Bulkhead {
+fn bulkhead(concurrency_max: u32, waiting_max: u32, wait_ms_max: u64) -> Arc<Bulkhead> {
+    Arc::new(Bulkhead::new(&settings(concurrency_max, waiting_max, wait_ms_max)))
+}
+
+fn settings(concurrency_max: u32, waiting_max: u32, wait_ms_max: u64) -> DepartmentSettings {
     let breaker = Default::default();
-    Bulkhead::new(&DepartmentSettings { concurrency_max, waiting_max, wait_ms_max, breaker })
+    DepartmentSettings { concurrency_max, waiting_max, wait_ms_max, breaker }
 }
 
 type Waiter<'a> = Pin<Box<dyn Future<Output = Result<Slot, Denied>> + 'a>>;
 
-fn waiter(bulkhead: &Bulkhead) -> Waiter<'_> {
+fn waiter(bulkhead: &Arc<Bulkhead>) -> Waiter<'_> {
     Box::pin(bulkhead.acquire(Instant::now() + FOREVER))
 }
 
@@ -140,4 +144,31 @@ proptest! {
             assert_eq!((bulkhead.in_flight(), bulkhead.waiting()), (0, 0));
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_sizes_hold_at_once_for_those_who_come_and_those_who_are_in() {
+    let bulkhead = bulkhead(4, 0, 500);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(bulkhead.acquire(Instant::now()).await.unwrap());
+    }
+    bulkhead.resize(&settings(2, 0, 500));
+    for left in [3, 2] {
+        held.pop();
+        assert_eq!(bulkhead.in_flight(), left);
+        assert!(bulkhead.acquire(Instant::now()).await.is_err(), "{left} are in, two may be");
+    }
+    held.pop();
+    held.push(bulkhead.acquire(Instant::now()).await.expect("one has gone, one may come"));
+    // Up again while some of the slots in use are too many.
+    bulkhead.resize(&settings(1, 0, 500));
+    bulkhead.resize(&settings(3, 0, 500));
+    held.push(bulkhead.acquire(Instant::now()).await.expect("a third may come"));
+    assert!(bulkhead.acquire(Instant::now()).await.is_err());
+    assert_eq!((bulkhead.in_flight(), bulkhead.concurrency_max()), (3, 3));
+    drop(held);
+    bulkhead.resize(&settings(1, 0, 500));
+    let _only = bulkhead.acquire(Instant::now()).await.unwrap();
+    assert!(bulkhead.acquire(Instant::now()).await.is_err());
 }
