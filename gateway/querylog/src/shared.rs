@@ -102,6 +102,17 @@ pub struct Health {
     pub has_ballast: bool,
 }
 
+impl Health {
+    /// In a word: `writing`, `waiting` for files or room that are gone, or `stopped` for good.
+    pub fn state(&self) -> &'static str {
+        match (&self.poisoned, &self.waiting_for) {
+            (Some(_), _) => "stopped",
+            (None, Some(_)) => "waiting",
+            (None, None) => "writing",
+        }
+    }
+}
+
 /// Counters since the log was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {

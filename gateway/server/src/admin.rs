@@ -1,13 +1,14 @@
-//! Where the operator looks and acts.
+//! Where people who run the gateway look and act.
 //!
 //! Health and metrics are served on a TCP address without TLS, for loopback or a management
-//! network; they hold nothing of a query. Acts come through a Unix socket of mode 0600: whoever may
-//! open it is the operator. Every act has its entry in the query log.
+//! network; they hold nothing of a query. Looking closer and acting go through a Unix socket to
+//! which any local process may connect: whose process it is, the kernel says, and what he may do,
+//! the configuration. Every act has its entry in the query log.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,35 +21,43 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jumpgate_catalogue::DepartmentId;
-use jumpgate_querylog::{Act, Details};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::gateway::{Gateway, SwitchFault};
+use crate::gateway::Gateway;
+use crate::live::{ActFault, Live, Person, Said};
 use crate::{resource, respond};
+
+mod pages;
 
 /// The bound admin listeners.
 pub struct Admin {
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     metrics: TcpListener,
     acts: UnixListener,
+    /// Whose process this is.
+    own_uid: u32,
+    places: Arc<Semaphore>,
 }
 
 /// A head of one line: nobody but a scraper and the command line connects.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections at once: any local process may open one. A further one waits in the kernel's queue.
+const CONNECTIONS_MAX: usize = 64;
 
 impl Admin {
     /// Binds both. A socket file that nobody listens on any more is replaced.
     ///
     /// # Errors
     /// The address or the path is taken.
-    pub async fn bind(gateway: Arc<Gateway>) -> io::Result<Self> {
-        let settings = &gateway.settings.admin;
+    pub async fn bind(live: Arc<Live>) -> io::Result<Self> {
+        let settings = live.gateway().settings.admin.clone();
         let metrics = TcpListener::bind(settings.bind).await?;
-        let acts = bind_socket(&settings.socket).await?;
-        Ok(Self { gateway, metrics, acts })
+        let (acts, own_uid) = bind_socket(&settings.socket).await?;
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Ok(Self { live, metrics, acts, own_uid, places })
     }
 
     /// Where health and metrics are.
@@ -61,25 +70,45 @@ impl Admin {
 
     /// Serves until `stop` says true; reads the revocation lists again at their interval.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let reload_s = self.gateway.settings.listener.crl_reload_s.max(1);
+        let reload_s = self.live.gateway().settings.listener.crl_reload_s.max(1);
         let mut reload = tokio::time::interval(Duration::from_secs(reload_s));
         reload.tick().await;
         loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
+            let (live, own_uid) = (self.live.clone(), self.own_uid);
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                _ = reload.tick() => reload_trust(&self.gateway),
+                _ = reload.tick() => { tokio::spawn(read_lists_again(live)); }
                 Ok((stream, _)) = self.metrics.accept() => {
-                    tokio::spawn(serve(stream, self.gateway.clone(), false));
+                    tokio::spawn(async move {
+                        let _place = place;
+                        serve(stream, live, Peer::Metrics).await;
+                    });
                 }
                 Ok((stream, _)) = self.acts.accept() => {
-                    tokio::spawn(serve(stream, self.gateway.clone(), true));
+                    let uid = stream.peer_cred().map(|peer| peer.uid()).ok();
+                    let peer = Peer::Local { uid, own_uid };
+                    tokio::spawn(async move {
+                        let _place = place;
+                        serve(stream, live, peer).await;
+                    });
                 }
             }
         }
     }
 }
 
-async fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+/// Who is at the other end.
+#[derive(Clone, Copy)]
+enum Peer {
+    /// Somebody at the address of health and metrics.
+    Metrics,
+    /// A process on this machine, by its user.
+    Local { uid: Option<u32>, own_uid: u32 },
+}
+
+/// The socket and the user that made it.
+async fn bind_socket(path: &Path) -> io::Result<(UnixListener, u32)> {
     if UnixStream::connect(path).await.is_err() {
         // Nobody listens; what lies there is left from a process that ended.
         match std::fs::remove_file(path) {
@@ -88,26 +117,25 @@ async fn bind_socket(path: &Path) -> io::Result<UnixListener> {
         }
     }
     let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    // Anybody may connect; each is asked who he is.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok((listener, std::fs::metadata(path)?.uid()))
 }
 
-/// Reads trust anchors and revocation lists again; the old ones stay in force if they cannot be
-/// used.
-fn reload_trust(gateway: &Gateway) {
-    if let Err(fault) = gateway.callers.reload() {
-        tracing::error!(%fault, "trust files cannot be read again; the old ones stay in force");
+/// What cannot be used leaves in force what was.
+async fn read_lists_again(live: Arc<Live>) {
+    if let Err(fault) = live.read_lists_again().await {
+        tracing::error!(%fault, "revocation lists cannot be read again; the old ones stay");
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, gateway: Arc<Gateway>, may_act: bool) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, live: Arc<Live>, peer: Peer) {
     let service = service_fn(|request: Request<Incoming>| {
-        let gateway = gateway.clone();
+        let live = live.clone();
         async move {
-            let reply = if may_act && request.method() == Method::POST {
-                act(&gateway, request.uri().path()).await
-            } else {
-                look(&gateway, &request)
+            let reply = match peer {
+                Peer::Metrics => look(&live.gateway(), request.method(), request.uri().path()),
+                Peer::Local { uid, own_uid } => at_socket(&live, &request, uid, own_uid).await,
             };
             let reply: Response<Full<Bytes>> = reply.map(|body| Full::new(Bytes::from(body)));
             Ok::<_, Infallible>(reply)
@@ -119,12 +147,39 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, gateway: Arc<Gateway
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-fn look(gateway: &Gateway, request: &Request<Incoming>) -> respond::Reply {
-    match (request.method(), request.uri().path()) {
+fn look(gateway: &Gateway, method: &Method, path: &str) -> respond::Reply {
+    match (method, path) {
         (&Method::GET, "/metrics") => metrics(gateway),
         (&Method::GET, "/healthz") => resource::health(),
         (&Method::GET, "/readyz") => resource::readiness(gateway),
         _ => respond::document(StatusCode::NOT_FOUND, &json!({ "error": "no such path" })),
+    }
+}
+
+async fn at_socket(
+    live: &Arc<Live>,
+    request: &Request<Incoming>,
+    uid: Option<u32>,
+    own_uid: u32,
+) -> respond::Reply {
+    let Some(person) = uid.and_then(|uid| live.person(uid, own_uid)) else {
+        tracing::warn!(uid, "somebody without an account is at the admin socket");
+        let uid = uid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
+        let text = format!("no account in [[admin.accounts]] has your user id, {uid}");
+        return said(StatusCode::FORBIDDEN, &text, &[]);
+    };
+    let path = request.uri().path();
+    match (request.method(), path) {
+        (&Method::POST, _) => act(live, &person, path).await,
+        (&Method::GET, "/status") => {
+            let waiting = live.waiting().await;
+            let page = pages::status(&live.gateway(), live.since(), &waiting);
+            respond::document(StatusCode::OK, &page)
+        }
+        (&Method::GET, "/departments") => {
+            respond::document(StatusCode::OK, &pages::departments(&live.gateway()))
+        }
+        (method, path) => look(&live.gateway(), method, path),
     }
 }
 
@@ -139,53 +194,53 @@ fn metrics(gateway: &Gateway) -> respond::Reply {
     reply
 }
 
-async fn act(gateway: &Gateway, path: &str) -> respond::Reply {
+async fn act(live: &Arc<Live>, person: &Person, path: &str) -> respond::Reply {
     let mut parts = path.trim_start_matches('/').split('/');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+    let acted = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some("departments"), Some(department), Some(switch @ ("kill" | "revive")), None) => {
-            let Ok(id) = DepartmentId::from_str(department) else {
-                return said(StatusCode::NOT_FOUND, "no such department");
-            };
-            match gateway.switch(&id, switch == "revive").await {
-                Ok(true) => said(StatusCode::OK, "done"),
-                Ok(false) => said(StatusCode::OK, "it was so already"),
-                Err(SwitchFault::Unknown(_)) => said(StatusCode::NOT_FOUND, "no such department"),
-                Err(SwitchFault::Log) => {
-                    said(StatusCode::SERVICE_UNAVAILABLE, "the query log cannot be written")
-                }
+            match DepartmentId::from_str(department) {
+                Ok(id) if switch == "kill" => live.switch_off(person, &id).await,
+                Ok(id) => live.revive(person, &id).await,
+                Err(_) => Err(ActFault::Unknown("no such department".to_owned())),
             }
         }
-        (Some("trust"), Some("reload"), None, None) => reload(gateway).await,
-        _ => said(StatusCode::NOT_FOUND, "no such act"),
+        (Some("reload"), None, None, None) => live.reload(person).await,
+        (Some("approvals"), Some(id), None, None) => live.approve(person, id).await,
+        _ => Err(ActFault::Unknown("no such act".to_owned())),
+    };
+    match acted {
+        Ok(Said { is_done: true, text, lines }) => said(StatusCode::OK, &text, &lines),
+        Ok(Said { is_done: false, text, lines }) => said(StatusCode::ACCEPTED, &text, &lines),
+        Err(fault) => {
+            let status = match &fault {
+                ActFault::NotYours(_) => StatusCode::FORBIDDEN,
+                ActFault::Unknown(_) => StatusCode::NOT_FOUND,
+                ActFault::Conflict(_) => StatusCode::CONFLICT,
+                ActFault::Log => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            said(status, &fault.to_string(), &[])
+        }
     }
 }
 
-async fn reload(gateway: &Gateway) -> respond::Reply {
-    if let Err(fault) = gateway.callers.reload() {
-        return said(StatusCode::CONFLICT, &format!("{fault}; the old files stay in force"));
-    }
-    let details = Details::new().with("reloaded", "trust");
-    match gateway.record.log().act(Act::Config, &details).await {
-        Ok(_) => said(StatusCode::OK, "done"),
-        Err(_) => said(StatusCode::SERVICE_UNAVAILABLE, "the query log cannot be written"),
-    }
+fn said(status: StatusCode, text: &str, lines: &[String]) -> respond::Reply {
+    respond::document(status, &json!({ "said": text, "changes": lines }))
 }
 
-fn said(status: StatusCode, text: &str) -> respond::Reply {
-    respond::document(status, &json!({ "said": text }))
-}
-
-/// Sends an act to the running gateway behind `socket` and returns the status and what it said.
+/// Asks the running gateway behind `socket` for a page, or sends it an act, and returns the status
+/// and what it said.
 ///
 /// # Errors
 /// Nobody listens there, or the connection broke.
-pub async fn send_act(socket: &Path, path: &str) -> io::Result<(StatusCode, String)> {
+pub async fn send(socket: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Value)> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
-    let request = Request::post(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(http::header::HOST, "admin")
         .body(Full::<Bytes>::default())
         .map_err(io::Error::other)?;
@@ -194,6 +249,5 @@ pub async fn send_act(socket: &Path, path: &str) -> io::Result<(StatusCode, Stri
     let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     drop(sender);
     let _ = connection.await;
-    let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    Ok((status, said["said"].as_str().unwrap_or_default().to_owned()))
+    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }

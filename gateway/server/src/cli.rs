@@ -10,6 +10,7 @@ use crate::config::{Config, Mistake};
 use crate::demo;
 
 mod adapter;
+mod admin;
 mod check;
 mod log;
 mod policy;
@@ -72,24 +73,44 @@ enum Act {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(receipt::ReceiptAct),
-    /// Switch a department off in the running gateway, now.
+    /// Show how the running gateway stands.
+    Status {
+        /// The configuration file of the running gateway.
+        config: PathBuf,
+    },
+    /// Show how each department stands.
+    Departments {
+        /// The configuration file of the running gateway.
+        config: PathBuf,
+    },
+    /// Switch a department off in the running gateway, now, and after restarts too.
     Kill {
         /// The configuration file of the running gateway.
         config: PathBuf,
         /// The department's id.
         department: String,
     },
-    /// Switch a department on again in the running gateway.
+    /// Switch a department on again in the running gateway, which takes two people.
     Revive {
         /// The configuration file of the running gateway.
         config: PathBuf,
         /// The department's id.
         department: String,
     },
-    /// Make the running gateway read its trust anchors and revocation lists again.
-    ReloadTrust {
+    /// Make the running gateway read its configuration and all it names again.
+    ///
+    /// Nothing changes if there is a mistake. What may take protection away waits for a second
+    /// person; revocation lists, the gateway's certificate and departments' credentials do not.
+    Reload {
         /// The configuration file of the running gateway.
         config: PathBuf,
+    },
+    /// Approve what another person has proposed.
+    Approve {
+        /// The configuration file of the running gateway.
+        config: PathBuf,
+        /// The number that the proposal was given.
+        number: String,
     },
 }
 
@@ -109,22 +130,17 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Act::Adapter(act) => adapter::run(act),
         Act::Policy(act) => policy::run(act),
         Act::Receipt(act) => receipt::run(act),
+        Act::Status { config } => admin::status(&config),
+        Act::Departments { config } => admin::departments(&config),
         Act::Kill { config, department } => {
-            send(&config, &format!("/departments/{department}/kill"))
+            admin::act(&config, &format!("/departments/{department}/kill"))
         }
         Act::Revive { config, department } => {
-            send(&config, &format!("/departments/{department}/revive"))
+            admin::act(&config, &format!("/departments/{department}/revive"))
         }
-        Act::ReloadTrust { config } => send(&config, "/trust/reload"),
+        Act::Reload { config } => admin::act(&config, "/reload"),
+        Act::Approve { config, number } => admin::act(&config, &format!("/approvals/{number}")),
     }
-}
-
-/// Sends an act to the gateway that runs with this configuration.
-fn send(config: &Path, path: &str) -> Result<ExitCode, Failure> {
-    let socket = load(config)?.settings.admin.socket;
-    let (status, said) = runtime()?.block_on(crate::admin::send_act(&socket, path))?;
-    println!("{said}");
-    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {

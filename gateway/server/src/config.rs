@@ -35,6 +35,8 @@ pub struct Config {
     pub digest: Digest,
     /// Civil time zone in which `as_of` dates are counted.
     pub civil_time_zone: jiff::tz::TimeZone,
+    /// The file it was read from.
+    pub path: PathBuf,
     /// Said at the start: the clock is right, though the log's last entry is later.
     pub accept_clock: bool,
 }
@@ -137,7 +139,7 @@ pub enum Profile {
 }
 
 /// Where callers connect, and the limits of a connection.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSettings {
     /// Address to listen on; port 0 takes a free one.
@@ -194,7 +196,7 @@ pub struct ListenerSettings {
 
 /// A listener that believes everybody. Refused outside the bench and demo profiles and off
 /// loopback.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DangerousClearSettings {
     /// Loopback address to listen on.
@@ -204,17 +206,50 @@ pub struct DangerousClearSettings {
 }
 
 /// Where the operator looks and acts.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSettings {
     /// Loopback or management address for health and metrics, without TLS.
     pub bind: SocketAddr,
-    /// Unix socket for acts, made with mode 0600.
+    /// Unix socket for looking and acting. Who connects is known by his user id.
     pub socket: PathBuf,
+    /// File that keeps what acts have decided over a restart.
+    #[serde(default = "defaults::state_file")]
+    pub state_file: PathBuf,
+    /// Acts that take protection away need two people. False is for trying out.
+    #[serde(default = "defaults::two_people")]
+    pub two_people: bool,
+    /// Who may look and act. Without any, the user that the gateway runs as is an operator.
+    #[serde(default)]
+    pub accounts: Vec<AccountSettings>,
+}
+
+/// Somebody who may look and act.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountSettings {
+    /// His name; in the query log it stands in a sealed field.
+    pub name: String,
+    /// His user id on this machine.
+    pub uid: u32,
+    /// What he may do.
+    pub roles: Vec<Role>,
+}
+
+/// What an account may do. Every role may look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Runs the gateway: every act; those that take protection away together with `security`.
+    Operator,
+    /// Answers for its safety: switches departments off, and is the second person.
+    Security,
+    /// Only looks.
+    Auditor,
 }
 
 /// The query log.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
     /// Folder made by `jumpgate log init`.
@@ -251,7 +286,7 @@ pub enum AskDurability {
 }
 
 /// The sandbox.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdaptersSettings {
     /// Private folder of compiled artefacts; made if absent.
@@ -259,7 +294,7 @@ pub struct AdaptersSettings {
 }
 
 /// The gateway's own rules.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySettings {
     /// Files of Cedar rules, in the order in which they decide.
@@ -267,7 +302,7 @@ pub struct PolicySettings {
 }
 
 /// A department's own rules.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DepartmentPolicySettings {
     /// File of Cedar rules. Its signature lies beside it, in a file named alike and ending in
@@ -278,7 +313,7 @@ pub struct DepartmentPolicySettings {
 }
 
 /// A system that may connect. Exactly one of `san_uri` and `fingerprint_sha256` names it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallerSettings {
     /// Its id in grants, quotas and the query log.
@@ -311,7 +346,7 @@ pub enum Proof {
 }
 
 /// A department.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DepartmentSettings {
     /// The adapter component.
@@ -347,7 +382,9 @@ impl Config {
             .map_err(|error| vec![Mistake { at: file, mend: error.to_string() }])?;
         let folder = path.parent().unwrap_or(Path::new("."));
         settings.resolve_paths(folder);
-        check::check(settings, Digest::of(text.as_bytes()))
+        let mut config = check::check(settings, Digest::of(text.as_bytes()))?;
+        config.path = path.to_owned();
+        Ok(config)
     }
 }
 
@@ -360,6 +397,7 @@ impl Settings {
         against(&mut self.listener.client_trust_file);
         self.listener.crl_files.iter_mut().for_each(against);
         against(&mut self.admin.socket);
+        against(&mut self.admin.state_file);
         against(&mut self.log.dir);
         against(&mut self.log.keys_dir);
         against(&mut self.adapters.cache_dir);
@@ -388,6 +426,8 @@ impl DepartmentSettings {
 
 /// Every default, each with its reason.
 mod defaults {
+    use std::path::PathBuf;
+
     /// Revocation lists are reissued hourly or daily; a minute bounds the lag.
     pub fn crl_reload_s() -> u64 {
         60
@@ -448,6 +488,15 @@ mod defaults {
     /// Longer than the longest deadline of a department.
     pub fn drain_s_max() -> u64 {
         30
+    }
+
+    pub fn state_file() -> PathBuf {
+        "admin-state.json".into()
+    }
+
+    /// The rule, not the exception.
+    pub fn two_people() -> bool {
+        true
     }
 
     /// A caller's share of the bulkheads and queues of several departments side by side.

@@ -1,162 +1,95 @@
-//! The running gateway: everything a query meets, put together from a configuration.
+//! Everything a query meets, as it is in force at one moment.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use jumpgate_admission::{Admission, DefaultClock, UnknownDepartment};
+use jumpgate_admission::Admission;
 use jumpgate_catalogue::{
-    Catalogue, DepartmentId, Fault, FaultCode, ParameterValue, Query, QueryId, Question, Refusal,
+    Catalogue, DepartmentId, Digest, Fault, FaultCode, ParameterValue, Query, QueryId, Question,
+    Refusal,
 };
-use jumpgate_querylog::{
-    Act, AskMode, Details, KeyFault, Keys, LogOptions, OpenFault, QueryLog, StartDetails,
-};
-use jumpgate_runtime::{Adapter, Cache, CacheFault, Limits, LoadFault, Runtime, RuntimeFault};
+use jumpgate_querylog::Digests;
+use jumpgate_runtime::Adapter;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::caller::{Caller, Callers, TrustFault, TrustFiles};
-use crate::config::{AskDurability, Config, DepartmentSettings, Settings};
-use crate::department::{BLOCKING_STEPS_MAX, Department, Outcome};
+use crate::caller::Caller;
+use crate::candidate::Candidate;
+use crate::config::{DepartmentSettings, Settings};
+use crate::department::{Department, Outcome};
 use crate::drain::Drain;
-use crate::endpoint::Endpoint;
-use crate::record::{Asked, Kept, Record};
+use crate::record::{Asked, Record};
 use crate::replay::{Claim, Claimed, Replays};
 use crate::telemetry::Telemetry;
+use crate::trust::Trust;
 use crate::wire;
 
-/// Everything a query meets. Shared by every connection.
+/// Everything a query meets. A reload makes another one; a query stays with the one it began with.
+#[derive(Clone)]
 pub struct Gateway {
     /// What may be asked.
-    pub catalogue: Catalogue,
+    pub catalogue: Arc<Catalogue>,
     /// Who may ask, how often.
-    pub admission: Admission,
+    pub admission: Arc<Admission>,
     /// Who may connect.
-    pub callers: Arc<Callers>,
+    pub trust: Arc<Trust>,
     /// The query log.
     pub record: Record,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
     /// Queries that must end before the process does.
     pub drain: Drain,
-    pub(crate) settings: Settings,
-    departments: HashMap<DepartmentId, Department>,
-    replays: Arc<Replays>,
-    civil_time_zone: jiff::tz::TimeZone,
-    now: Now,
-    random: SystemRandom,
+    pub(crate) settings: Arc<Settings>,
+    /// SHA-256 of the configuration's file.
+    pub(crate) config_digest: Digest,
+    pub(crate) departments: Arc<HashMap<DepartmentId, Department>>,
+    /// Counts reloads.
+    pub(crate) edition: u64,
+    pub(crate) digests: Digests,
+    pub(crate) replays: Arc<Replays>,
+    pub(crate) civil_time_zone: jiff::tz::TimeZone,
+    pub(crate) now: Now,
+    pub(crate) random: SystemRandom,
 }
 
 /// The clock by which dates, certificates and entries are judged.
 pub type Now = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 
-/// The gateway cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartFault {
-    /// The sandbox engine.
-    #[error(transparent)]
-    Runtime(#[from] RuntimeFault),
-    /// The cache of compiled artefacts.
-    #[error("adapters.cache_dir")]
-    Cache(#[from] CacheFault),
-    /// A component's file.
-    #[error("component {0} cannot be read")]
-    Component(PathBuf, #[source] std::io::Error),
-    /// A component.
-    #[error("component {0} is refused")]
-    Load(PathBuf, #[source] LoadFault),
-    /// A component and its department's configuration do not fit.
-    #[error("departments.{0}: {1}")]
-    Fit(DepartmentId, String),
-    /// An endpoint.
-    #[error("departments.{0}.endpoints: {1}")]
-    Endpoint(DepartmentId, String),
-    /// Certificates and revocation lists.
-    #[error("listener")]
-    Trust(#[from] TrustFault),
-    /// The log's keys.
-    #[error("log.keys_dir")]
-    Keys(#[from] KeyFault),
-    /// The log.
-    #[error("log.dir")]
-    Log(#[from] OpenFault),
-    /// The predicates of a configured department that its adapter does not answer.
-    #[error("the first entries cannot be written")]
-    FirstEntries,
-}
-
 impl Gateway {
-    /// Loads adapters, opens the query log and restores what it remembers. Touches no department.
-    ///
-    /// # Errors
-    /// The first part that cannot start.
-    pub async fn open(config: Config, now: Now) -> Result<Arc<Self>, StartFault> {
-        let Config { settings, catalogue, plan, callers, digest, civil_time_zone, accept_clock } =
-            config;
-        let runtime = runtime()?;
-        let departments = departments(&settings, &catalogue, &runtime)?;
-        let callers = Callers::new(&callers, TrustFiles::of(&settings.listener))?;
-        let civil_now = {
-            let (now, zone) = (now.clone(), civil_time_zone.clone());
-            Arc::new(move || now().to_zoned(zone.clone()))
-        };
-        let admission = Admission::new(plan, DefaultClock::default(), civil_now);
-        let start = StartDetails {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            config: digest,
-            catalogue: catalogue.digest(),
+    /// What decides from now on: `candidate`, whose departments' adapters, endpoints, callers and
+    /// rules take the place of this one's. The query log, what is in the middle of being asked and
+    /// what was answered go on.
+    pub(crate) fn succeed(&self, candidate: Candidate) -> Self {
+        let admission = Arc::new(self.admission.succeed(candidate.plan));
+        let digests = Digests {
+            catalogue: candidate.catalogue.digest(),
             policy: admission.policy().digest(),
-            engine: runtime.digest(),
-            accept_clock,
+            ..self.digests
         };
-        let telemetry = Arc::new(Telemetry::default());
-        let (log, replays) = open_log(&settings, start, &now)?;
-        let adapters = departments.iter().map(|(id, d)| (id.clone(), d.adapter().digest()));
-        let record = Record::new(
-            log,
-            catalogue.digest(),
-            admission.policy().digest(),
-            runtime.digest(),
-            adapters,
-            telemetry.clone(),
-        );
-        let gateway = Self {
-            catalogue,
+        let adapters = adapter_digests(&candidate.departments);
+        Self {
+            record: Record::new(
+                self.record.log().clone(),
+                digests,
+                adapters,
+                self.telemetry.clone(),
+            ),
+            catalogue: Arc::new(candidate.catalogue),
             admission,
-            callers,
-            record,
-            telemetry,
-            drain: Drain::default(),
-            settings,
-            departments,
-            replays,
-            civil_time_zone,
-            now,
-            random: SystemRandom::new(),
-        };
-        gateway.announce().await?;
-        Ok(Arc::new(gateway))
+            trust: Arc::new(candidate.trust),
+            settings: Arc::new(candidate.settings),
+            config_digest: candidate.digest,
+            departments: Arc::new(candidate.departments),
+            edition: self.edition + 1,
+            digests,
+            ..self.clone()
+        }
     }
 
-    /// Switches off what the configuration starts switched off, and logs each adapter in force.
-    async fn announce(&self) -> Result<(), StartFault> {
-        for (id, department) in &self.departments {
-            let manifest = department.adapter().manifest();
-            let details = Details::new()
-                .with("department", id.as_str())
-                .with("name", manifest.name.as_str())
-                .with("version", manifest.version.as_str())
-                .with("digest", department.adapter().digest().to_string());
-            let acted = self.record.log().act(Act::Adapter, &details).await;
-            acted.map_err(|_| StartFault::FirstEntries)?;
-        }
-        for (id, _) in self.settings.departments().filter(|(_, d)| d.switched_off) {
-            let _known = self.admission.kill(&id);
-        }
-        Ok(())
+    /// The same with other trust.
+    pub(crate) fn with_trust(&self, trust: Trust) -> Self {
+        Self { trust: Arc::new(trust), ..self.clone() }
     }
 
     /// The time now.
@@ -216,20 +149,9 @@ impl Gateway {
         self.departments.values()
     }
 
-    /// Switches a department off or on, with an entry of its own.
-    ///
-    /// # Errors
-    /// No such department, or the entry cannot be written; then nothing was switched on.
-    pub async fn switch(&self, department: &DepartmentId, on: bool) -> Result<bool, SwitchFault> {
-        let details = Details::new()
-            .with("department", department.as_str())
-            .with("switched", if on { "on" } else { "off" });
-        // Off takes force before its entry, on after it: a department is spared at once, and never
-        // touched again without a record of who allowed it.
-        let changed = if on { false } else { self.admission.kill(department)? };
-        let entry = self.record.log().act(Act::Config, &details).await;
-        entry.map_err(|_| SwitchFault::Log)?;
-        Ok(if on { self.admission.revive(department)? } else { changed })
+    /// The adapter in force of a department.
+    pub(crate) fn adapter(&self, department: &DepartmentId) -> Option<&Adapter> {
+        self.departments.get(department).map(Department::adapter)
     }
 
     fn draw_id(&self) -> QueryId {
@@ -239,17 +161,6 @@ impl Gateway {
         let _ = self.random.fill(&mut id);
         QueryId(id)
     }
-}
-
-/// A department cannot be switched.
-#[derive(Debug, thiserror::Error)]
-pub enum SwitchFault {
-    /// There is none of that name.
-    #[error(transparent)]
-    Unknown(#[from] UnknownDepartment),
-    /// The query log cannot be written.
-    #[error("the query log cannot be written")]
-    Log,
 }
 
 /// A question's keyed digest, and whether its id was the caller's choice.
@@ -264,97 +175,11 @@ pub(crate) fn unix_ms(now: jiff::Timestamp) -> u64 {
     u64::try_from(now.as_millisecond()).unwrap_or(0)
 }
 
-fn runtime() -> Result<Runtime, StartFault> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    // A step holds a slot only while it runs, and runs on a worker or on a blocking thread; twice
-    // the workers leaves room for a second runtime in one process, as tests have.
-    let slots = u32::try_from(2 * workers + BLOCKING_STEPS_MAX).unwrap_or(u32::MAX);
-    Ok(Runtime::new(Limits::default(), slots)?)
-}
-
-fn departments(
-    settings: &Settings,
-    catalogue: &Catalogue,
-    runtime: &Runtime,
-) -> Result<HashMap<DepartmentId, Department>, StartFault> {
-    let cache = Cache::open(&settings.adapters.cache_dir)?;
-    let blocking = Arc::new(Semaphore::new(BLOCKING_STEPS_MAX));
-    let mut departments = HashMap::new();
-    for (id, department) in settings.departments() {
-        let path = &department.component;
-        let bytes = fs::read(path).map_err(|error| StartFault::Component(path.clone(), error))?;
-        let adapter = Adapter::load(runtime, Some(&cache), &bytes)
-            .map_err(|fault| StartFault::Load(path.clone(), fault))?;
-        fit(&id, department, &adapter, catalogue)
-            .map_err(|mend| StartFault::Fit(id.clone(), mend))?;
-        let mut endpoints = HashMap::new();
-        for (name, endpoint) in &department.endpoints {
-            let endpoint = Endpoint::new(endpoint).map_err(|mistakes| {
-                let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-                StartFault::Endpoint(id.clone(), text.join("; "))
-            })?;
-            endpoints.insert(name.clone(), endpoint);
-        }
-        let reveal = department.reveal_subject;
-        let made = Department::new(id.clone(), adapter, endpoints, reveal, blocking.clone());
-        departments.insert(id, made);
-    }
-    Ok(departments)
-}
-
-/// Checks that an adapter answers what its department's catalogue entries ask and has the endpoints
-/// it wants.
-pub(crate) fn fit(
-    id: &DepartmentId,
-    settings: &DepartmentSettings,
-    adapter: &Adapter,
-    catalogue: &Catalogue,
-) -> Result<(), String> {
-    let manifest = adapter.manifest();
-    for predicate in catalogue.predicates().filter(|predicate| predicate.department == *id) {
-        if !manifest.predicates.contains(&predicate.id) {
-            return Err(format!(
-                "the adapter {} does not answer {}; install a version that does",
-                manifest.name, predicate.id
-            ));
-        }
-    }
-    for name in &manifest.endpoints {
-        if !settings.endpoints.contains_key(name) {
-            return Err(format!("the adapter wants an endpoint {name:?}; add the table"));
-        }
-    }
-    Ok(())
-}
-
-fn open_log(
-    settings: &Settings,
-    start: StartDetails,
-    now: &Now,
-) -> Result<(QueryLog, Arc<Replays>), StartFault> {
-    let log = &settings.log;
-    let keys = Keys::open(&log.keys_dir)?;
-    let options = LogOptions {
-        ask: match log.ask {
-            AskDurability::Durable => AskMode::Durable,
-            AskDurability::Written => AskMode::Written,
-        },
-        segment_bytes: log.segment_bytes,
-        headroom_bytes_min: log.headroom_bytes_min,
-        ballast_bytes: log.ballast_bytes,
-        idempotency_entries_max: log.replays_max,
-        ..LogOptions::default()
-    };
-    let clock = now.clone();
-    let now_ms = Arc::new(move || unix_ms(clock()));
-    let (log_open, opened) = QueryLog::open(&log.dir, &keys, options, start, now_ms)?;
-    let replays = Replays::new(log.replays_max);
-    // Newest first from the log; the memory forgets its oldest first.
-    for past in opened.outcomes.iter().rev() {
-        let kept = Kept::restored(past);
-        replays.restore(past.caller.clone(), past.query_id, past.request_token, kept);
-    }
-    Ok((log_open, replays))
+/// The adapter of each department, by its digest.
+pub(crate) fn adapter_digests(
+    departments: &HashMap<DepartmentId, Department>,
+) -> impl Iterator<Item = (DepartmentId, Digest)> {
+    departments.iter().map(|(id, department)| (id.clone(), department.adapter().digest()))
 }
 
 /// The question in one unambiguous form: each part with its length before it, parameters by name.

@@ -13,6 +13,7 @@ pub mod development;
 
 pub mod listener;
 pub mod caller;
+pub mod trust;
 pub mod wire;
 pub mod answer;
 pub mod admitted;
@@ -26,5 +27,7 @@ pub mod tiles;
 
 pub mod admin;
 pub mod drain;
+pub mod candidate;
 pub mod gateway;
+pub mod live;
 pub mod telemetry;

@@ -19,9 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use jumpgate_admission::QuotaReading;
 use jumpgate_catalogue::{CallerId, Refusal, RefusalCode};
-use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
-use rustls::sign::SingleCertAndKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -32,16 +30,16 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{ServiceBuilder, ServiceExt};
 
 use crate::answer::answer_to_the_end;
-use crate::caller::{Caller, NotACaller, Session, TrustFault, server_identity};
+use crate::caller::{Caller, NotACaller, Session};
 use crate::config::ListenerSettings;
 use crate::gateway::Gateway;
+use crate::live::Live;
 use crate::{resource, respond, tiles, wire};
 
 /// Bound sockets, ready to serve.
 pub struct Listener {
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     settings: Arc<ListenerSettings>,
-    tls: TlsAcceptor,
     socket: TcpListener,
     clear: Option<(TcpListener, CallerId)>,
 }
@@ -52,12 +50,6 @@ pub enum ListenFault {
     /// The address cannot be bound.
     #[error("cannot listen on {0}")]
     Bind(SocketAddr, #[source] io::Error),
-    /// The certificate or key cannot be used.
-    #[error(transparent)]
-    Identity(#[from] TrustFault),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
     /// The clear listener's caller is not an id.
     #[error("listener.dangerous_clear.caller is not a caller id")]
     ClearCaller,
@@ -74,10 +66,9 @@ impl Listener {
     /// Binds the sockets.
     ///
     /// # Errors
-    /// An address is taken, or the certificate cannot be used.
-    pub async fn bind(gateway: Arc<Gateway>) -> Result<Self, ListenFault> {
-        let settings = Arc::new(gateway.settings.listener.clone());
-        let tls = TlsAcceptor::from(Arc::new(tls_config(&gateway, &settings)?));
+    /// An address is taken.
+    pub async fn bind(live: Arc<Live>) -> Result<Self, ListenFault> {
+        let settings = Arc::new(live.gateway().settings.listener.clone());
         let bind = |address: SocketAddr| async move {
             TcpListener::bind(address).await.map_err(|error| ListenFault::Bind(address, error))
         };
@@ -91,7 +82,7 @@ impl Listener {
                 Some((bind(clear.bind).await?, caller))
             }
         };
-        Ok(Self { gateway, settings, tls, socket, clear })
+        Ok(Self { live, settings, socket, clear })
     }
 
     /// Where callers connect.
@@ -128,32 +119,34 @@ impl Listener {
                 continue;
             };
             let connection = Connection {
-                gateway: self.gateway.clone(),
+                live: self.live.clone(),
                 settings: self.settings.clone(),
                 requests: requests.clone(),
                 stop: stop.clone(),
             };
-            let tls = self.tls.clone();
             connections.spawn(async move {
                 let _place = place;
-                connection.gateway.telemetry.connections.inc();
+                let telemetry = connection.live.gateway().telemetry.clone();
+                telemetry.connections.inc();
                 match clear {
                     Some(caller) => connection.serve_clear(stream, caller).await,
-                    None => connection.serve_tls(stream, tls).await,
+                    None => connection.serve_tls(stream).await,
                 }
-                connection.gateway.telemetry.connections.dec();
+                telemetry.connections.dec();
             });
         }
         // Closed now, so that whoever connects during the drain is refused and does not wait.
         drop((self.socket, self.clear));
-        self.gateway.drain.begin();
+        // One for every generation of the gateway.
+        let drain = self.live.gateway().drain.clone();
+        drain.begin();
         let drain_max = Duration::from_secs(self.settings.drain_s_max);
         let drained = timeout(drain_max, async {
-            self.gateway.drain.ended().await;
+            drain.ended().await;
             while connections.join_next().await.is_some() {}
         });
         if drained.await.is_err() {
-            let running = self.gateway.drain.running();
+            let running = drain.running();
             tracing::warn!(running, "queries or connections outlived drain_s_max");
         }
     }
@@ -171,25 +164,10 @@ async fn accept_clear(
     }
 }
 
-fn tls_config(gateway: &Gateway, settings: &ListenerSettings) -> Result<ServerConfig, ListenFault> {
-    let identity = server_identity(&settings.certificate_file, &settings.key_file)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ListenFault::Tls)?
-        .with_client_cert_verifier(gateway.callers.clone())
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // A resumed session would skip the certificate: every connection shows it anew.
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
-}
-
 // --- one connection --------------------------------------------------------------------------
 
 struct Connection {
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     settings: Arc<ListenerSettings>,
     requests: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
@@ -201,31 +179,28 @@ impl Connection {
         self.serve(stream, Peer::Clear(Caller::dangerous_clear(caller))).await;
     }
 
-    async fn serve_tls(&self, stream: TcpStream, tls: TlsAcceptor) {
+    async fn serve_tls(&self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let handshake_max = Duration::from_millis(self.settings.handshake_timeout_ms);
-        let generation = self.gateway.callers.generation();
+        // What is read anew during the handshake has another generation, and the first request
+        // looks at it again.
+        let gateway = self.live.gateway();
+        let tls = TlsAcceptor::from(gateway.trust.tls().clone());
         let stream = match timeout(handshake_max, tls.accept(stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return self.note_stranger(&error.to_string()),
-            Err(_) => return self.note_stranger("the TLS handshake took too long"),
+            Ok(Err(error)) => return note_stranger(&gateway, &error.to_string()),
+            Err(_) => return note_stranger(&gateway, "the TLS handshake took too long"),
         };
         let shown = stream.get_ref().1.peer_certificates();
-        let peer = match self.gateway.callers.session(shown, generation) {
+        let peer = match Session::new(shown, &gateway.trust) {
             Ok(session) => Peer::Session(session),
             Err(unknown) => {
-                self.note_stranger(&unknown.to_string());
+                note_stranger(&gateway, &unknown.to_string());
                 Peer::Stranger(unknown)
             }
         };
+        drop(gateway);
         self.serve(stream, peer).await;
-    }
-
-    /// A clear line for the operator, a count in the query log.
-    fn note_stranger(&self, why: &str) {
-        tracing::warn!(why, "connection refused: no caller");
-        self.gateway.telemetry.handshakes_failed.inc();
-        self.gateway.record.log().coalesce(None, RefusalCode::Unauthenticated);
     }
 
     async fn serve(
@@ -233,11 +208,8 @@ impl Connection {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,
     ) {
-        let exchange = Arc::new(Exchange {
-            gateway: self.gateway.clone(),
-            settings: self.settings.clone(),
-            peer,
-        });
+        let exchange =
+            Arc::new(Exchange { live: self.live.clone(), settings: self.settings.clone(), peer });
         let bounded = ServiceBuilder::new()
             .load_shed()
             .layer(GlobalConcurrencyLimitLayer::with_semaphore(self.requests.clone()))
@@ -245,12 +217,12 @@ impl Connection {
                 let exchange = exchange.clone();
                 async move { Ok::<_, Infallible>(exchange.handle(request).await) }
             });
-        let gateway = self.gateway.clone();
+        let live = self.live.clone();
         let service = service_fn(move |request| {
-            let (bounded, gateway) = (bounded.clone(), gateway.clone());
+            let (bounded, live) = (bounded.clone(), live.clone());
             async move {
                 let said = bounded.oneshot(request).await;
-                Ok::<_, Infallible>(said.unwrap_or_else(|_| busy(&gateway)))
+                Ok::<_, Infallible>(said.unwrap_or_else(|_| busy(&live.gateway())))
             }
         });
         let builder = self.http();
@@ -304,6 +276,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 type Said = Response<Full<Bytes>>;
 
+/// A clear line for the operator, a count in the query log.
+fn note_stranger(gateway: &Gateway, why: &str) {
+    tracing::warn!(why, "connection refused: no caller");
+    gateway.telemetry.handshakes_failed.inc();
+    gateway.record.log().coalesce(None, RefusalCode::Unauthenticated);
+}
+
 fn busy(gateway: &Gateway) -> Said {
     let refusal = Refusal::new(RefusalCode::GatewayBusy, "come back after Retry-After");
     full(respond::query(Ok(gateway.record.count(None, refusal.after(BUSY_RETRY))), None))
@@ -320,27 +299,30 @@ fn full(reply: respond::Reply) -> Said {
 
 /// What every request of one connection shares.
 struct Exchange {
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     settings: Arc<ListenerSettings>,
     peer: Peer,
 }
 
 impl Exchange {
     async fn handle(&self, request: Request<Incoming>) -> Said {
-        full(match self.caller() {
-            Ok(caller) => self.route(caller, request).await,
-            Err(refusal) => self.refuse(None, refusal, None),
+        // The whole request meets what is in force at its beginning.
+        let gateway = self.live.gateway();
+        let turn = Turn { settings: &self.settings, gateway };
+        full(match self.caller(&turn.gateway) {
+            Ok(caller) => turn.route(caller, request).await,
+            Err(refusal) => turn.refuse(None, refusal, None),
         })
     }
 
-    fn caller(&self) -> Result<Caller, Refusal> {
+    fn caller(&self, gateway: &Gateway) -> Result<Caller, Refusal> {
         let named = match &self.peer {
             Peer::Clear(caller) => Ok(caller.clone()),
             Peer::Stranger(why) => Err(why.clone()),
             Peer::Session(session) => {
-                let now = self.gateway.now().as_second();
+                let now = gateway.now().as_second();
                 let since_epoch = Duration::from_secs(u64::try_from(now).unwrap_or(0));
-                session.caller(&self.gateway.callers, UnixTime::since_unix_epoch(since_epoch))
+                session.caller(&gateway.trust, UnixTime::since_unix_epoch(since_epoch))
             }
         };
         named.map_err(|why| {
@@ -349,7 +331,15 @@ impl Exchange {
             Refusal::new(RefusalCode::Unauthenticated, mend)
         })
     }
+}
 
+/// One request and what is in force for it.
+struct Turn<'a> {
+    settings: &'a ListenerSettings,
+    gateway: Arc<Gateway>,
+}
+
+impl Turn<'_> {
     async fn route(&self, caller: Caller, request: Request<Incoming>) -> respond::Reply {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();

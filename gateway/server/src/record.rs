@@ -24,11 +24,18 @@ use crate::department::Outcome;
 use crate::telemetry::Telemetry;
 
 /// The query log, with the digests that bind each entry to what decided it.
+#[derive(Clone)]
 pub struct Record {
     log: QueryLog,
-    bindings: HashMap<DepartmentId, Digests>,
-    unbound: Digests,
+    bindings: Arc<Bindings>,
     telemetry: Arc<Telemetry>,
+}
+
+/// The digests of what decides, by department.
+struct Bindings {
+    departments: HashMap<DepartmentId, Digests>,
+    /// A refused question of a department without an adapter is bound to no adapter.
+    unbound: Digests,
 }
 
 /// A question that is on record: the department may be touched. Dropped without `conclude`, it is
@@ -95,19 +102,17 @@ pub enum LogUnavailable {
 }
 
 impl Record {
-    /// Binds a log to what decides its answers.
+    /// Binds a log to what decides its answers; `unbound` holds the digests that are the same for
+    /// every department.
     pub fn new(
         log: QueryLog,
-        catalogue: Digest,
-        policy: Digest,
-        engine: Digest,
+        unbound: Digests,
         adapters: impl Iterator<Item = (DepartmentId, Digest)>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let digests = |adapter| Digests { adapter, catalogue, policy, engine };
-        let bindings = adapters.map(|(id, adapter)| (id, digests(adapter))).collect();
-        // A refused question of a department without an adapter is bound to no adapter.
-        Self { log, bindings, unbound: digests(Digest([0; 32])), telemetry }
+        let departments = adapters.map(|(id, adapter)| (id, Digests { adapter, ..unbound }));
+        let bindings = Bindings { departments: departments.collect(), unbound };
+        Self { log, bindings: Arc::new(bindings), telemetry }
     }
 
     /// The log itself, for reading and for acts.
@@ -227,7 +232,7 @@ impl Record {
             predicate: &predicate.id,
             parameters: query.parameters(),
             purpose: query.purpose(),
-            digests: self.bindings.get(&predicate.department).unwrap_or(&self.unbound),
+            digests: self.bindings.of(&predicate.department),
             subject: SubjectRef { kind: &subject.kind().id, identifier: subject.expose() },
             case: query.case(),
             operator: query.operator(),
@@ -235,6 +240,12 @@ impl Record {
             rule,
             as_of: query.as_of(),
         }
+    }
+}
+
+impl Bindings {
+    fn of(&self, department: &DepartmentId) -> &Digests {
+        self.departments.get(department).unwrap_or(&self.unbound)
     }
 }
 

@@ -103,16 +103,11 @@ pub fn health() -> Reply {
 /// `GET /readyz`: questions are answered now; 503 while they are not.
 pub fn readiness(gateway: &Gateway) -> Reply {
     let log = gateway.record.log().health();
-    let is_writing = log.poisoned.is_none() && log.waiting_for.is_none();
-    let is_ready = is_writing && !gateway.drain.is_draining();
+    let is_ready = log.state() == "writing" && !gateway.drain.is_draining();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": is_ready,
-        "query_log": match (&log.poisoned, &log.waiting_for) {
-            (Some(_), _) => "stopped",
-            (None, Some(_)) => "waiting",
-            (None, None) => "writing",
-        },
+        "query_log": log.state(),
         "draining": gateway.drain.is_draining(),
     });
     respond::document(status, &body)

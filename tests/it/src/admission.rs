@@ -3,6 +3,8 @@
 mod policy;
 mod protection;
 
+pub use protection::BREAKER;
+
 use jumpgate_departments::Fault;
 use jumpgate_querylog::{Act, Kind};
 use serde_json::json;

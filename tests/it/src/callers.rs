@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jumpgate::development::{Authority, Identity, LONG, Use};
 use jumpgate_departments::Fault;
-use jumpgate_querylog::{Act, Kind};
+use jumpgate_querylog::{Act, Kind, Record};
 use rustls::AlertDescription;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -71,8 +71,8 @@ async fn a_revocation_reaches_open_connections() {
         assert_eq!(client.ask(&age(18, WIDOW)).await.says(), "yes");
     }
     harness.revoke(2, &[&identity.serial]);
-    let (status, said) = harness.act("/trust/reload").await;
-    assert_eq!((status.as_u16(), said.as_str()), (200, "done"));
+    let (status, said) = harness.act("/reload").await;
+    assert_eq!((status.as_u16(), said.as_str()), (200, "in force"));
     for client in [&mut open, &mut open_h2] {
         let reply = client.ask(&age(18, WIDOW)).await;
         assert_problem(&reply, 403, "unauthenticated");
@@ -83,8 +83,12 @@ async fn a_revocation_reaches_open_connections() {
     assert_eq!(colleague.ask(&age(18, WIDOW)).await.says(), "yes");
     assert_eq!(harness.civil().requests().count, 4);
     let acts = harness.records_of(Kind::Act(Act::Config));
-    let details = acts.last().unwrap().entry.details.as_ref().unwrap();
-    assert_eq!(details.find("reloaded"), Some("trust"));
+    let part = |record: &Record| {
+        let details = record.entry.details.as_ref().unwrap();
+        (details.find("old") != details.find("new"), details.find("part").unwrap().to_owned())
+    };
+    let parts: Vec<_> = acts.iter().map(part).collect();
+    assert_eq!(parts, [(true, "revocation lists".to_owned()), (false, "configuration".to_owned())]);
     harness.finish().await;
 }
 
@@ -93,10 +97,10 @@ async fn a_broken_revocation_list_leaves_the_old_one_in_force() {
     let harness = Harness::start().await;
     let identity = harness.issue(ONE_WINDOW, LONG);
     harness.revoke(2, &[&identity.serial]);
-    assert_eq!(harness.act("/trust/reload").await.0, 200);
+    assert_eq!(harness.act("/reload").await.0, 200);
     for broken in ["", "-----BEGIN X509 CRL-----\nnot base64\n-----END X509 CRL-----\n"] {
         std::fs::write(harness.folder().join("revoked.crl"), broken).unwrap();
-        let (status, said) = harness.act("/trust/reload").await;
+        let (status, said) = harness.act("/reload").await;
         assert_eq!(status, 409, "{said}");
         assert!(said.contains("revoked.crl"), "{said}");
     }

@@ -16,14 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
-use jumpgate::admin::{Admin, send_act};
+use http::{Method, StatusCode};
+use jumpgate::admin::{self, Admin};
+use jumpgate::candidate::StartFault;
 use jumpgate::config::{Config, Mistake};
 use jumpgate::development::{Authority, Identity, Use, Validity};
-use jumpgate::gateway::{Gateway, Now, StartFault};
+use jumpgate::gateway::{Gateway, Now};
 use jumpgate::listener::Listener;
+use jumpgate::live::Live;
 use jumpgate_departments::{Departments, Server};
 use jumpgate_querylog::{Fields, Flaw, Keys, Kind, Reader, Record, Report, Sealer, verify};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -49,7 +52,7 @@ pub struct Harness {
 
 /// What a restart replaces.
 struct Running {
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     address: SocketAddr,
     admin_address: SocketAddr,
     stopper: watch::Sender<bool>,
@@ -67,9 +70,9 @@ impl Harness {
         Setup::new().with(config).start().await
     }
 
-    /// The running gateway.
-    pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.running.gateway
+    /// What is in force in the running gateway.
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.running.live.gateway()
     }
 
     /// Where callers connect.
@@ -131,9 +134,20 @@ impl Harness {
         std::fs::write(self.folder().join("revoked.crl"), list).unwrap();
     }
 
-    /// Sends an act to the admin socket.
+    /// Sends an act to the admin socket, and returns the sentence that comes back.
     pub async fn act(&self, path: &str) -> (StatusCode, String) {
-        send_act(&self.folder().join("admin.sock"), path).await.unwrap()
+        let (status, said) = self.at_socket(Method::POST, path).await;
+        (status, said["said"].as_str().unwrap().to_owned())
+    }
+
+    /// Looks or acts at the admin socket.
+    pub async fn at_socket(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        admin::send(&self.folder().join("admin.sock"), method, path).await.unwrap()
+    }
+
+    /// Changes the configuration file as [`Harness::with`] does; a reload reads it.
+    pub fn reconfigure(&self, overlay: &str) {
+        setup::lay_over_file(&self.folder().join("jumpgate.toml"), overlay);
     }
 
     /// A connection of `one-window`, `other-window` or `stranger`, HTTP/1.1.
@@ -255,7 +269,7 @@ impl Running {
         for task in self.serving {
             task.await.unwrap();
         }
-        self.gateway.record.log().clone().close().await.unwrap();
+        self.live.gateway().record.log().clone().close().await.unwrap();
     }
 }
 
@@ -302,13 +316,13 @@ async fn run(config: &Path, clock: &Arc<AtomicI64>) -> Result<Running, StartFaul
     let mut config = load(config).unwrap();
     // The clock is the tests' own, and a process of its own may have written with the system's.
     config.accept_clock = true;
-    let gateway = Gateway::open(config, now(clock)).await?;
-    let admin = Admin::bind(gateway.clone()).await.unwrap();
-    let listener = Listener::bind(gateway.clone()).await.unwrap();
+    let live = Live::open(config, now(clock)).await?;
+    let admin = Admin::bind(live.clone()).await.unwrap();
+    let listener = Listener::bind(live.clone()).await.unwrap();
     let (address, admin_address) = (listener.address().unwrap(), admin.address().unwrap());
     let (stopper, stop) = watch::channel(false);
     let serving = [tokio::spawn(listener.serve(stop.clone())), tokio::spawn(admin.serve(stop))];
-    Ok(Running { gateway, address, admin_address, stopper, serving })
+    Ok(Running { live, address, admin_address, stopper, serving })
 }
 
 fn now(clock: &Arc<AtomicI64>) -> Now {

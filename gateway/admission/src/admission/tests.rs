@@ -270,7 +270,11 @@ async fn another_plan_keeps_the_switch_the_breaker_the_slots_and_every_quota_tha
             [departments.civil-registry]
             concurrency_max = {concurrency_max}
             waiting_max = 0
-            breaker = {{ failures_max = 1, rest_ms = 3000, rest_ms_max = 3000, probes_to_close = 1 }}
+            [departments.civil-registry.breaker]
+            failures_max = 1
+            rest_ms = 3000
+            rest_ms_max = 3000
+            probes_to_close = 1
             "#
         )
     };

@@ -1,7 +1,7 @@
 //! The policy seen from outside: the matrix of all questions, one decision explained, and rules
 //! that can never apply.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cedar_policy::{Authorizer, Entities, PolicySet, Request};
 use jiff::Zoned;
@@ -83,6 +83,26 @@ impl Policy {
             }
         }
         text
+    }
+
+    /// What [`matrix`](Self::matrix) says, each decision in one line that can be read alone; without
+    /// those for which no rule says anything.
+    pub fn decisions(&self, now: &Zoned) -> BTreeSet<String> {
+        let week = week(now);
+        let mut lines = BTreeSet::new();
+        for (caller, asker) in &self.askers {
+            for (predicate, cell) in &asker.cells {
+                for purpose in &cell.target.predicate.purposes {
+                    let row = self.row(asker, cell, purpose, &week);
+                    if row.as_slice() != [NOTHING] {
+                        let (channel, row) = (asker.channel.as_str(), row.join("; "));
+                        let asks = format!("{caller} ({channel}) asks {predicate} for {purpose}");
+                        lines.insert(format!("{asks}: {row}"));
+                    }
+                }
+            }
+        }
+        lines
     }
 
     /// What is decided for one purpose, in one part if it depends on nothing else.

@@ -8,8 +8,8 @@ use jumpgate_querylog::Keys;
 use jumpgate_runtime::{Adapter, Limits, Runtime};
 
 use super::{Failure, listed, load};
+use crate::candidate::fit;
 use crate::config::{Config, Mistake};
-use crate::gateway::fit;
 
 pub(super) fn check(path: &Path) -> Result<ExitCode, Failure> {
     let config = load(path)?;

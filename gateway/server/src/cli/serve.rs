@@ -11,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::admin::Admin;
-use crate::gateway::Gateway;
 use crate::listener::Listener;
+use crate::live::Live;
 
 pub(super) fn serve(config: &Path, accept_clock: bool) -> Result<ExitCode, Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -20,9 +20,9 @@ pub(super) fn serve(config: &Path, accept_clock: bool) -> Result<ExitCode, Failu
     let mut config = super::load(config)?;
     config.accept_clock = accept_clock;
     super::runtime()?.block_on(async {
-        let gateway = Gateway::open(config, Arc::new(jiff::Timestamp::now)).await?;
-        let admin = Admin::bind(gateway.clone()).await?;
-        let listener = Listener::bind(gateway.clone()).await?;
+        let live = Live::open(config, Arc::new(jiff::Timestamp::now)).await?;
+        let admin = Admin::bind(live.clone()).await?;
+        let listener = Listener::bind(live.clone()).await?;
         announce(&format!("jumpgate: callers connect to https://{}", listener.address()?));
         if let Some(clear) = listener.clear_address() {
             announce(&format!("jumpgate: DANGEROUS: everybody is believed at http://{clear}"));
@@ -45,7 +45,7 @@ pub(super) fn serve(config: &Path, accept_clock: bool) -> Result<ExitCode, Failu
         serving.await?;
         admin_stopper.send_replace(true);
         admin.await?;
-        let running = gateway.drain.running();
+        let running = live.gateway().drain.running();
         if running > 0 {
             // The log's own end waits for every open question, and drain_s_max is over.
             return Err(format!(
@@ -54,7 +54,7 @@ pub(super) fn serve(config: &Path, accept_clock: bool) -> Result<ExitCode, Failu
             )
             .into());
         }
-        gateway.record.log().clone().close().await?;
+        live.gateway().record.log().clone().close().await?;
         eprintln!("jumpgate: stopped; every admitted query is on record");
         Ok(ExitCode::SUCCESS)
     })

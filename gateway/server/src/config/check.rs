@@ -12,8 +12,8 @@ use jumpgate_admission::{
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Digest};
 
 use super::{CallerName, CallerSettings, Config, Mistake, Profile, Proof, Rights, Settings, Shown};
-use crate::caller::{self, TrustFiles};
 use crate::endpoint::Endpoint;
+use crate::trust::Trust;
 
 /// Checks everything and puts the parts together, or returns every mistake.
 pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mistake>> {
@@ -21,6 +21,7 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     let civil_time_zone = mistakes.take("civil_time_zone", time_zone(&settings.civil_time_zone));
     let catalogue = mistakes.take_all("catalogue_dir", Catalogue::load(&settings.catalogue_dir));
     check_listener(&settings, &mut mistakes);
+    check_admin(&settings, &mut mistakes);
     let callers = check_callers(&settings.callers, &mut mistakes);
     check_departments(&settings, catalogue.as_ref(), &mut mistakes);
     check_grants(&settings, &mut mistakes);
@@ -34,8 +35,17 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     });
     match (catalogue, plan, civil_time_zone) {
         (Some(catalogue), Some(plan), Some(civil_time_zone)) if mistakes.0.is_empty() => {
-            let accept_clock = false;
-            Ok(Config { settings, catalogue, plan, callers, digest, civil_time_zone, accept_clock })
+            let (path, accept_clock) = (PathBuf::new(), false);
+            Ok(Config {
+                settings,
+                catalogue,
+                plan,
+                callers,
+                digest,
+                civil_time_zone,
+                path,
+                accept_clock,
+            })
         }
         _ => Err(mistakes.0),
     }
@@ -118,14 +128,16 @@ pub(crate) fn signature_path(rules: &Path) -> PathBuf {
 
 fn check_listener(settings: &Settings, mistakes: &mut Mistakes) {
     let listener = &settings.listener;
-    let files = TrustFiles::of(listener);
-    if let Err(fault) = caller::server_identity(&listener.certificate_file, &listener.key_file) {
-        mistakes.add("listener.certificate_file", fault.to_string());
-    }
     check_private(&listener.key_file, "listener.key_file", mistakes);
-    if let Err(fault) = files.read() {
+    for fault in Trust::faults(listener) {
         let is_list = listener.crl_files.iter().any(|file| file == fault.path());
-        let key = if is_list { "listener.crl_files" } else { "listener.client_trust_file" };
+        let key = if is_list {
+            "listener.crl_files"
+        } else if fault.path() == listener.client_trust_file {
+            "listener.client_trust_file"
+        } else {
+            "listener.certificate_file"
+        };
         mistakes.add(key, fault.to_string());
     }
     if listener.connections_max == 0 || listener.requests_max == 0 {
@@ -146,6 +158,33 @@ fn check_listener(settings: &Settings, mistakes: &mut Mistakes) {
         }
     }
 }
+
+fn check_admin(settings: &Settings, mistakes: &mut Mistakes) {
+    let admin = &settings.admin;
+    if !admin.two_people && settings.profile == Profile::Production {
+        let mend = "one person alone could take a department's protection away; remove the key, or \
+                    set profile to \"bench\" or \"demo\" where no real record is within reach";
+        mistakes.add("admin.two_people", mend);
+    }
+    for (position, account) in admin.accounts.iter().enumerate() {
+        let at = format!("admin.accounts[{position}]");
+        if account.name.is_empty() || account.name.len() > ACCOUNT_NAME_BYTES_MAX {
+            let mend = format!("must have 1 to {ACCOUNT_NAME_BYTES_MAX} bytes");
+            mistakes.add(format!("{at}.name"), mend);
+        }
+        if account.roles.is_empty() {
+            let mend = "name at least one of operator, security and auditor";
+            mistakes.add(format!("{at}.roles"), mend);
+        }
+        let others = &admin.accounts[..position];
+        if others.iter().any(|other| other.uid == account.uid || other.name == account.name) {
+            mistakes.add(at, "another [[admin.accounts]] table has the same name or uid");
+        }
+    }
+}
+
+/// Two names stand in one sealed field.
+const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 
 fn check_private(path: &Path, at: &str, mistakes: &mut Mistakes) {
     if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0) {

@@ -21,14 +21,15 @@ use crate::author;
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::development::{Authority, LONG, Use};
-use crate::gateway::{Gateway, unix_ms};
+use crate::gateway::unix_ms;
 use crate::listener::Listener;
+use crate::live::Live;
 
 /// Everything that runs during the demonstration.
 pub(super) struct Stage {
     folder: TempDir,
     departments: Departments,
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     address: SocketAddr,
     admin_address: SocketAddr,
     stopper: watch::Sender<bool>,
@@ -75,14 +76,14 @@ impl Stage {
         let config = Config::load(&config_path).map_err(|mistakes| {
             mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         })?;
-        let gateway = Gateway::open(config, Arc::new(jiff::Timestamp::now)).await?;
-        let admin = Admin::bind(gateway.clone()).await?;
-        let listener = Listener::bind(gateway.clone()).await?;
+        let live = Live::open(config, Arc::new(jiff::Timestamp::now)).await?;
+        let admin = Admin::bind(live.clone()).await?;
+        let listener = Listener::bind(live.clone()).await?;
         let (address, admin_address) = (listener.address()?, admin.address()?);
         println!("https://{address} ({:.1?})", begun.elapsed());
         let (stopper, stop) = watch::channel(false);
         let serving = [tokio::spawn(listener.serve(stop.clone())), tokio::spawn(admin.serve(stop))];
-        Ok(Self { folder, departments, gateway, address, admin_address, stopper, serving })
+        Ok(Self { folder, departments, live, address, admin_address, stopper, serving })
     }
 
     /// The scratch folder.
@@ -117,7 +118,7 @@ impl Stage {
         for task in self.serving {
             task.await?;
         }
-        self.gateway.record.log().clone().close().await?;
+        self.live.gateway().record.log().clone().close().await?;
         drop(self.departments.child.stdin.take());
         self.departments.child.wait()?;
         Ok(())

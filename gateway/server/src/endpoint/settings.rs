@@ -8,7 +8,7 @@ use jumpgate_runtime::contract;
 use serde::Deserialize;
 
 /// One target of a department, as configured.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointSettings {
     /// `http` or `https`, host, optional port and path: what every request's path is appended to.
@@ -40,7 +40,7 @@ pub struct EndpointSettings {
 }
 
 /// One kind of request the department allows.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowSettings {
     /// The method.
@@ -66,7 +66,7 @@ pub enum Method {
 }
 
 /// TLS towards the department.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
     /// PEM certificates, one of which the department's chain ends in. The system's roots are never
@@ -81,7 +81,7 @@ pub struct TlsSettings {
 }
 
 /// What the gateway shows to be let in. Secrets stand in files of mode 0600, nowhere else.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CredentialSettings {
     /// HTTP Basic, RFC 7617, in UTF-8.

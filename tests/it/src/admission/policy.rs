@@ -148,3 +148,28 @@ async fn the_commands_show_what_the_gateway_would_do() {
     let schema = said(&jumpgate(folder, &["policy", "schema", config]));
     assert!(schema.starts_with("entity Caller enum [\"one-window\", \"other-window\"];"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_of_a_departments_rules_never_comes_back() {
+    let ground = ground().await;
+    sign(ground.folder.path(), "2");
+    let harness = ground.start().await.unwrap();
+    let rules = harness.folder().join("registry.cedar");
+    fs::write(&rules, REGISTRY.replace("court-order", "hiring")).unwrap();
+    sign(harness.folder(), "3");
+    assert_eq!(harness.act("/reload").await.0, 200);
+    let mut client = harness.client("one-window").await;
+    assert_problem(&client.ask(&age(18, WIDOW)).await, 403, "not-granted");
+    fs::write(&rules, REGISTRY).unwrap();
+    sign(harness.folder(), "2");
+    let (status, said) = harness.act("/reload").await;
+    assert_eq!(status, 409, "{said}");
+    assert!(said.contains("have version 2, and version 3 was in force"), "{said}");
+    assert_problem(&client.ask(&age(18, WIDOW)).await, 403, "not-granted");
+    drop(client);
+    let (ground, _) = harness.stop().await;
+    let fault = ground.try_start().await.expect_err("an older version is in force again");
+    assert!(format!("{fault:?}").contains("OlderRules"), "{fault:?}");
+    sign(ground.folder.path(), "4");
+    ground.start().await.unwrap().finish().await;
+}

@@ -7,7 +7,7 @@ use crate::harness::questions::{WIDOW, age, insured};
 use crate::harness::{Client, Harness, eventually};
 use crate::http::assert_problem;
 
-const BREAKER: &str = "[departments.civil-registry.protection.breaker]\n\
+pub const BREAKER: &str = "[departments.civil-registry.protection.breaker]\n\
                        failures_max = 3\nrest_ms = 1000\nrest_ms_max = 1000\nprobes_to_close = 2";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,18 @@ pub const VALID: &[(&str, &[Edit])] = &[
             ("listener.dangerous_clear", "{ bind = \"[::1]:0\", caller = \"one-window\" }"),
         ],
     ),
+    (
+        "two people",
+        &[
+            ("profile", "\"production\""),
+            ("admin.two_people", "true"),
+            (
+                "admin.accounts",
+                "[{ name = \"wang\", uid = 1001, roles = [\"operator\", \"auditor\"] }, \
+                 { name = \"li\", uid = 1002, roles = [\"security\"] }]",
+            ),
+        ],
+    ),
     ("a department switched off", &[("departments.social-insurance.switched_off", "true")]),
     ("asks only written", &[("log.ask", "\"written\"")]),
     ("a caller that is a system", &[("callers.1.channel", "\"system\"")]),
@@ -60,7 +72,27 @@ pub const INVALID: &[(&str, &[Edit])] = &[
     ("number-is-negative", &[("listener.requests_max", "-1")]),
     ("bind-without-port", &[("listener.bind", "\"127.0.0.1\"")]),
     ("connections-none", &[("listener.connections_max", "0")]),
-    ("clear-in-production", &[("listener.dangerous_clear", CLEAR)]),
+    (
+        "clear-in-production",
+        &[
+            ("profile", "\"production\""),
+            ("admin.two_people", "true"),
+            ("listener.dangerous_clear", CLEAR),
+        ],
+    ),
+    ("one-person-in-production", &[("profile", "\"production\"")]),
+    (
+        "accounts-wrong",
+        &[(
+            "admin.accounts",
+            "[{ name = \"\", uid = 1, roles = [\"operator\"] }, \
+             { name = \"li\", uid = 1, roles = [] }]",
+        )],
+    ),
+    (
+        "account-with-an-unknown-role",
+        &[("admin.accounts", "[{ name = \"wang\", uid = 1, roles = [\"root\"] }]")],
+    ),
     (
         "clear-off-loopback",
         &[
@@ -77,7 +109,11 @@ pub const INVALID: &[(&str, &[Edit])] = &[
     ),
     (
         "clear-everything-wrong",
-        &[("listener.dangerous_clear", "{ bind = \"192.0.2.1:0\", caller = \"nobody\" }")],
+        &[
+            ("profile", "\"production\""),
+            ("admin.two_people", "true"),
+            ("listener.dangerous_clear", "{ bind = \"192.0.2.1:0\", caller = \"nobody\" }"),
+        ],
     ),
     ("caller-unnamed", &[("callers.1.san_uri", "")]),
     ("caller-named-twice", &[("callers.1.fingerprint_sha256", FINGERPRINT)]),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use jumpgate::candidate::StartFault;
 use jumpgate::development::{Authority, Identity, LONG, Use};
-use jumpgate::gateway::StartFault;
 use jumpgate_departments::{Departments, Options};
 use jumpgate_querylog::{Keys, LogOptions, QueryLog};
 use tempfile::TempDir;
@@ -125,6 +125,13 @@ fn init_log(folder: &Path) {
 
 /// A few thousand entries: some tests fill more than one segment.
 const SEGMENT_BYTES: u64 = 2 << 20;
+
+/// Lays TOML over a configuration file.
+pub(super) fn lay_over_file(file: &Path, overlay: &str) {
+    let mut config: Table = fs::read_to_string(file).unwrap().parse().unwrap();
+    lay_over(&mut config, overlay.parse().unwrap());
+    fs::write(file, toml::to_string(&config).unwrap()).unwrap();
+}
 
 fn lay_over(table: &mut Table, overlay: Table) {
     for (key, value) in overlay {

@@ -1,0 +1,195 @@
+//! What a reload would change: in words for whoever has to approve it, and as entries.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Zoned;
+use jumpgate_admission::Policy;
+use jumpgate_catalogue::{DepartmentId, Digest};
+use jumpgate_querylog::{Act, Details};
+
+use crate::candidate::Candidate;
+use crate::config::{CallerSettings, DepartmentSettings, ListenerSettings, Settings};
+use crate::department::Department;
+use crate::gateway::{Gateway, adapter_digests};
+
+/// The difference between what is in force and a candidate.
+pub(super) struct Changes {
+    /// A line for each, the most telling first.
+    pub lines: Vec<String>,
+    /// What is put on record, in this order; the last entry says that all of it is in force.
+    pub entries: Vec<(Act, Details<'static>)>,
+    /// True if more differs than revocation lists, the gateway's own certificate and the files that
+    /// endpoints name.
+    pub need_two_people: bool,
+}
+
+impl Changes {
+    /// Compares; `now` is when the two policies are compared.
+    pub fn between(current: &Gateway, candidate: &Candidate, now: &Zoned) -> Self {
+        let mut changes = Self { lines: Vec::new(), entries: Vec::new(), need_two_people: false };
+        changes.policies(current.admission.policy(), candidate.plan.policy(), now);
+        changes.settings(&current.settings, &candidate.settings);
+        let (old, new) = (&current.trust, &candidate.trust);
+        changes.part("revocation lists", old.revocation_lists(), new.revocation_lists(), false);
+        changes.part("certificate", old.certificate(), new.certificate(), false);
+        changes.part("trust anchors", old.anchors(), new.anchors(), true);
+        let (old, new) = (current.catalogue.digest(), candidate.catalogue.digest());
+        changes.digest(Act::Catalogue, "catalogue", old, new, Details::new());
+        changes.adapters(current, candidate);
+        let (old, new) = (current.config_digest, candidate.digest);
+        if old != new {
+            changes.lines.push(format!("configuration {old} becomes {new}"));
+            changes.need_two_people = true;
+        }
+        let details = Details::new().with("part", "configuration").with("in_force", "all");
+        changes.entries.push((Act::Config, old_and_new(details, old, new)));
+        changes
+    }
+
+    fn part(&mut self, part: &'static str, old: Digest, new: Digest, needs_two_people: bool) {
+        if old != new {
+            self.lines.push(format!("{part} {old} become {new}"));
+            let details = Details::new().with("part", part);
+            self.entries.push((Act::Config, old_and_new(details, old, new)));
+            self.need_two_people |= needs_two_people;
+        }
+    }
+
+    fn digest(
+        &mut self,
+        act: Act,
+        what: &str,
+        old: Digest,
+        new: Digest,
+        details: Details<'static>,
+    ) {
+        if old != new {
+            self.lines.push(format!("{what} {old} becomes {new}"));
+            self.entries.push((act, old_and_new(details, old, new)));
+            self.need_two_people = true;
+        }
+    }
+
+    fn policies(&mut self, old: &Policy, new: &Policy, now: &Zoned) {
+        let serials = new.serials().iter().map(|(id, serial)| format!("{id}={serial}"));
+        let serials: Vec<String> = serials.collect();
+        let details = Details::new().with("rules_of_departments", serials.join(" "));
+        self.digest(Act::Policy, "policy", old.digest(), new.digest(), details);
+        for department in old.serials().keys().filter(|id| !new.serials().contains_key(*id)) {
+            self.lines.push(format!("THE RULES OF {department} NO LONGER DECIDE"));
+        }
+        if old.digest() == new.digest() {
+            return;
+        }
+        let (old, new) = (old.decisions(now), new.decisions(now));
+        self.lines.extend(old.difference(&new).map(|line| format!("- {line}")));
+        self.lines.extend(new.difference(&old).map(|line| format!("+ {line}")));
+    }
+
+    fn adapters(&mut self, current: &Gateway, candidate: &Candidate) {
+        let old: BTreeMap<DepartmentId, Digest> = adapter_digests(&current.departments).collect();
+        for (id, department) in in_order(&candidate.departments) {
+            let adapter = department.adapter();
+            let none = Digest([0; 32]);
+            let before = old.get(id).copied().unwrap_or(none);
+            let what = format!("adapter of {id}");
+            self.digest(Act::Adapter, &what, before, adapter.digest(), named(id, department));
+        }
+        for (id, department) in in_order(&current.departments) {
+            if !candidate.departments.contains_key(id) {
+                self.lines.push(format!("departments.{id} is removed"));
+                let details = named(id, department).with("removed", "yes");
+                self.entries.push((Act::Adapter, details));
+            }
+        }
+    }
+
+    fn settings(&mut self, old: &Settings, new: &Settings) {
+        let mut say = |line: String| self.lines.push(line);
+        for (id, department) in &new.departments {
+            match old.departments.get(id) {
+                None => say(format!("departments.{id} is added")),
+                Some(before) => parts_that_differ(before, department)
+                    .for_each(|part| say(format!("departments.{id}.{part} changes"))),
+            }
+        }
+        let callers = |settings: &Settings| -> BTreeMap<String, CallerSettings> {
+            settings.callers.iter().map(|it| (it.id.clone(), it.clone())).collect()
+        };
+        let (before, after) = (callers(old), callers(new));
+        for (id, caller) in &after {
+            match before.get(id) {
+                None => say(format!("caller {id} is added")),
+                Some(known) if known != caller => say(format!("caller {id} changes")),
+                Some(_) => {}
+            }
+        }
+        let gone = before.keys().filter(|id| !after.contains_key(*id));
+        gone.for_each(|id| say(format!("caller {id} is removed")));
+        let differ = [
+            ("quotas", old.quotas != new.quotas),
+            ("in_flight_max", old.in_flight_max != new.in_flight_max),
+            ("admin.accounts", old.admin.accounts != new.admin.accounts),
+        ];
+        let differ = differ.into_iter().filter(|(_, differs)| *differs);
+        differ.for_each(|(key, _)| say(format!("{key} changes")));
+    }
+}
+
+fn in_order<T>(departments: &HashMap<DepartmentId, T>) -> BTreeMap<&DepartmentId, &T> {
+    departments.iter().collect()
+}
+
+/// What an entry about an adapter says of it.
+pub(super) fn named(id: &DepartmentId, department: &Department) -> Details<'static> {
+    let manifest = department.adapter().manifest();
+    Details::new()
+        .with("department", id.to_string())
+        .with("name", manifest.name.clone())
+        .with("version", manifest.version.clone())
+        .with("digest", department.adapter().digest().to_string())
+}
+
+fn old_and_new(details: Details<'static>, old: Digest, new: Digest) -> Details<'static> {
+    details.with("old", old.to_string()).with("new", new.to_string())
+}
+
+fn parts_that_differ(
+    old: &DepartmentSettings,
+    new: &DepartmentSettings,
+) -> impl Iterator<Item = &'static str> {
+    let differ = [
+        ("component", old.component != new.component),
+        ("reveal_subject", old.reveal_subject != new.reveal_subject),
+        ("deadline_ms", old.deadline_ms != new.deadline_ms),
+        ("switched_off", old.switched_off != new.switched_off),
+        ("policy", old.policy != new.policy),
+        ("protection", old.protection != new.protection),
+        ("endpoints", old.endpoints != new.endpoints),
+    ];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key)
+}
+
+/// The keys that differ and cannot change while the gateway runs.
+pub(super) fn fixed_keys(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (admin, admin_new) = (&old.admin, &new.admin);
+    let listener = ListenerSettings {
+        certificate_file: old.listener.certificate_file.clone(),
+        key_file: old.listener.key_file.clone(),
+        client_trust_file: old.listener.client_trust_file.clone(),
+        crl_files: old.listener.crl_files.clone(),
+        ..new.listener.clone()
+    };
+    let differ = [
+        ("profile", old.profile != new.profile),
+        ("civil_time_zone", old.civil_time_zone != new.civil_time_zone),
+        ("listener, but for its files", old.listener != listener),
+        ("admin.bind", admin.bind != admin_new.bind),
+        ("admin.socket", admin.socket != admin_new.socket),
+        ("admin.state_file", admin.state_file != admin_new.state_file),
+        ("admin.two_people", admin.two_people != admin_new.two_people),
+        ("log", old.log != new.log),
+        ("adapters", old.adapters != new.adapters),
+    ];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}

@@ -1,0 +1,131 @@
+//! What acts have decided and a restart must not undo: which departments are switched off, and the
+//! newest version of each department's rules.
+//!
+//! *Trusted: whoever may write the file can switch a department on unseen until the next start,
+//! whose entries say what is off. Must not be lost: without it every department starts switched on.
+//! Written by the gateway only, as a whole, synced before it counts.*
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use jumpgate_admission::Policy;
+use jumpgate_catalogue::DepartmentId;
+use serde::{Deserialize, Serialize};
+
+/// The file's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decided {
+    version: u32,
+    switched_off: BTreeSet<String>,
+    policy_serials: BTreeMap<String, u64>,
+}
+
+const VERSION: u32 = 1;
+
+/// What acts have decided, as it stands in its file.
+#[derive(Debug)]
+pub(super) struct State {
+    path: PathBuf,
+    decided: Decided,
+}
+
+/// What acts have decided cannot be read, kept or followed.
+#[derive(Debug, thiserror::Error)]
+pub enum StateFault {
+    /// The file cannot be read or written.
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] io::Error),
+    /// The file is not one of the gateway's.
+    #[error("{0} is damaged: restore it from a backup, or remove it to start with everything on")]
+    Damaged(PathBuf),
+    /// An older version of a department's rules than one that was in force.
+    #[error(
+        "the rules of {department} have version {found}, and version {newest} was in force; have \
+         the department sign them with a higher one"
+    )]
+    OlderRules {
+        /// The department.
+        department: String,
+        /// The version found.
+        found: u64,
+        /// The newest that was in force.
+        newest: u64,
+    },
+}
+
+impl State {
+    /// Reads the file; one that does not exist yet stands for nothing decided.
+    pub fn open(path: &Path) -> Result<Self, StateFault> {
+        let decided = match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice::<Decided>(&bytes)
+                .ok()
+                .filter(|decided| decided.version == VERSION)
+                .ok_or_else(|| StateFault::Damaged(path.to_owned()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Decided { version: VERSION, ..Decided::default() }
+            }
+            Err(error) => return Err(StateFault::File(path.to_owned(), error)),
+        };
+        Ok(Self { path: path.to_owned(), decided })
+    }
+
+    /// The departments that were switched off.
+    pub fn switched_off(&self) -> impl Iterator<Item = DepartmentId> {
+        self.decided.switched_off.iter().filter_map(|id| id.parse().ok())
+    }
+
+    /// Keeps how a department is switched, durable before it returns.
+    pub fn switch(&mut self, department: &DepartmentId, on: bool) -> Result<(), StateFault> {
+        let mut decided = self.decided.clone();
+        if on {
+            decided.switched_off.remove(department.as_str());
+        } else {
+            decided.switched_off.insert(department.to_string());
+        }
+        self.keep(decided)
+    }
+
+    /// Checks that no department's rules are older than those that were in force.
+    pub fn check_rules(&self, policy: &Policy) -> Result<(), StateFault> {
+        for (department, &found) in policy.serials() {
+            let newest = self.decided.policy_serials.get(department).copied().unwrap_or(0);
+            if found < newest {
+                let department = department.clone();
+                return Err(StateFault::OlderRules { department, found, newest });
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the versions of the departments' rules, durable before it returns.
+    pub fn keep_rules(&mut self, policy: &Policy) -> Result<(), StateFault> {
+        let mut decided = self.decided.clone();
+        decided.policy_serials.extend(policy.serials().clone());
+        self.keep(decided)
+    }
+
+    fn keep(&mut self, decided: Decided) -> Result<(), StateFault> {
+        if decided == self.decided {
+            return Ok(());
+        }
+        let fault = |error| StateFault::File(self.path.clone(), error);
+        let bytes = serde_json::to_vec_pretty(&decided).map_err(io::Error::from).map_err(fault)?;
+        let mut new = self.path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let write = || {
+            let mut file = File::create(&new)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(fault)?;
+        self.decided = decided;
+        Ok(())
+    }
+}
