@@ -85,7 +85,7 @@ impl Policy {
         text
     }
 
-    /// What [`matrix`](Self::matrix) says, each decision in one line that can be read alone; without
+    /// What [`matrix`](Self::matrix) says, each decision in a line that can be read alone; without
     /// those for which no rule says anything.
     pub fn decisions(&self, now: &Zoned) -> BTreeSet<String> {
         let week = week(now);
