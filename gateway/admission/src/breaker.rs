@@ -168,7 +168,8 @@ impl<C: Clock> Breaker<C> {
     pub(crate) fn configure(&self, settings: BreakerSettings) {
         let mut inner = self.lock();
         inner.settings = settings;
-        inner.rest = settings.rest();
+        // What failed probes have made of the rest stays, within the new bounds.
+        inner.rest = inner.rest.clamp(settings.rest(), settings.rest_max());
     }
 
     /// Leave to call now, or how long the department still rests.

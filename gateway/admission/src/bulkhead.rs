@@ -130,10 +130,12 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.bulkhead.taken.fetch_sub(1, Ordering::Relaxed);
+        // Given back before the sizes are free to change again.
         let mut sizes = self.bulkhead.sizes();
+        let permit = self.permit.take();
         if sizes.surplus > 0 {
             sizes.surplus -= 1;
-            self.permit.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+            permit.into_iter().for_each(OwnedSemaphorePermit::forget);
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -37,14 +37,12 @@ pub struct Admin {
     live: Arc<Live>,
     metrics: TcpListener,
     acts: UnixListener,
-    /// Whose process this is.
-    own_uid: u32,
-    places: Arc<Semaphore>,
 }
 
 /// A head of one line: nobody but a scraper and the command line connects.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections at once: any local process may open one. A further one waits in the kernel's queue.
+/// Connections at once, for each kind of peer of its own; a further one is closed. So neither
+/// scrapers nor strangers keep anybody from the switch.
 const CONNECTIONS_MAX: usize = 64;
 
 impl Admin {
@@ -55,9 +53,8 @@ impl Admin {
     pub async fn bind(live: Arc<Live>) -> io::Result<Self> {
         let settings = live.gateway().settings.admin.clone();
         let metrics = TcpListener::bind(settings.bind).await?;
-        let (acts, own_uid) = bind_socket(&settings.socket).await?;
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Ok(Self { live, metrics, acts, own_uid, places })
+        let acts = bind_socket(&settings.socket).await?;
+        Ok(Self { live, metrics, acts })
     }
 
     /// Where health and metrics are.
@@ -70,45 +67,41 @@ impl Admin {
 
     /// Serves until `stop` says true; reads the revocation lists again at their interval.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let reload_s = self.live.gateway().settings.listener.crl_reload_s.max(1);
-        let mut reload = tokio::time::interval(Duration::from_secs(reload_s));
-        reload.tick().await;
+        let places = || Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (scrapers, people, strangers) = (places(), places(), places());
+        let reading = tokio::spawn(read_lists_again(self.live.clone()));
         loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else { return };
-            let (live, own_uid) = (self.live.clone(), self.own_uid);
+            let live = self.live.clone();
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                _ = reload.tick() => { tokio::spawn(read_lists_again(live)); }
+                _ = stop.wait_for(|stop| *stop) => break,
                 Ok((stream, _)) = self.metrics.accept() => {
-                    tokio::spawn(async move {
-                        let _place = place;
-                        serve(stream, live, Peer::Metrics).await;
-                    });
+                    serve(stream, live, Peer::Metrics, &scrapers);
                 }
                 Ok((stream, _)) = self.acts.accept() => {
                     let uid = stream.peer_cred().map(|peer| peer.uid()).ok();
-                    let peer = Peer::Local { uid, own_uid };
-                    tokio::spawn(async move {
-                        let _place = place;
-                        serve(stream, live, peer).await;
-                    });
+                    match uid.and_then(|uid| live.person(uid)) {
+                        Some(person) => serve(stream, live, Peer::Person(person), &people),
+                        None => serve(stream, live, Peer::Stranger(uid), &strangers),
+                    }
                 }
             }
         }
+        reading.abort();
     }
 }
 
 /// Who is at the other end.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Peer {
     /// Somebody at the address of health and metrics.
     Metrics,
-    /// A process on this machine, by its user.
-    Local { uid: Option<u32>, own_uid: u32 },
+    /// A process of somebody with an account.
+    Person(Person),
+    /// A process of somebody else, by his user id.
+    Stranger(Option<u32>),
 }
 
-/// The socket and the user that made it.
-async fn bind_socket(path: &Path) -> io::Result<(UnixListener, u32)> {
+async fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     if UnixStream::connect(path).await.is_err() {
         // Nobody listens; what lies there is left from a process that ended.
         match std::fs::remove_file(path) {
@@ -119,32 +112,51 @@ async fn bind_socket(path: &Path) -> io::Result<(UnixListener, u32)> {
     let listener = UnixListener::bind(path)?;
     // Anybody may connect; each is asked who he is.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    Ok((listener, std::fs::metadata(path)?.uid()))
+    Ok(listener)
 }
 
-/// What cannot be used leaves in force what was.
+/// Reads the revocation lists again at their interval. What cannot be used leaves what was.
 async fn read_lists_again(live: Arc<Live>) {
-    if let Err(fault) = live.read_lists_again().await {
-        tracing::error!(%fault, "revocation lists cannot be read again; the old ones stay");
+    let every_s = live.gateway().settings.listener.crl_reload_s.max(1);
+    let mut ticks = tokio::time::interval(Duration::from_secs(every_s));
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        if let Err(fault) = live.read_lists_again().await {
+            tracing::error!(%fault, "revocation lists cannot be read again; the old ones stay");
+        }
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, live: Arc<Live>, peer: Peer) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let live = live.clone();
-        async move {
-            let reply = match peer {
-                Peer::Metrics => look(&live.gateway(), request.method(), request.uri().path()),
-                Peer::Local { uid, own_uid } => at_socket(&live, &request, uid, own_uid).await,
-            };
-            let reply: Response<Full<Bytes>> = reply.map(|body| Full::new(Bytes::from(body)));
-            Ok::<_, Infallible>(reply)
-        }
+/// Serves a connection if there is a place for it.
+fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    live: Arc<Live>,
+    peer: Peer,
+    places: &Arc<Semaphore>,
+) {
+    let Ok(place) = places.clone().try_acquire_owned() else { return };
+    tokio::spawn(async move {
+        let _place = place;
+        let is_scraper = matches!(peer, Peer::Metrics);
+        let service = service_fn(|request: Request<Incoming>| {
+            let (live, peer) = (live.clone(), peer.clone());
+            async move {
+                let (method, path) = (request.method(), request.uri().path());
+                let reply = match peer {
+                    Peer::Metrics => look(&live.gateway(), method, path),
+                    Peer::Person(person) => at_socket(live, person, method, path).await,
+                    Peer::Stranger(uid) => turned_away(uid),
+                };
+                let reply: Response<Full<Bytes>> = reply.map(|body| Full::new(Bytes::from(body)));
+                Ok::<_, Infallible>(reply)
+            }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(is_scraper);
+        // A connection's own errors are its peer's doing and end with it.
+        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
     });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    // A connection's own errors are its peer's doing and end with it.
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn look(gateway: &Gateway, method: &Method, path: &str) -> respond::Reply {
@@ -156,24 +168,24 @@ fn look(gateway: &Gateway, method: &Method, path: &str) -> respond::Reply {
     }
 }
 
-async fn at_socket(
-    live: &Arc<Live>,
-    request: &Request<Incoming>,
-    uid: Option<u32>,
-    own_uid: u32,
-) -> respond::Reply {
-    let Some(person) = uid.and_then(|uid| live.person(uid, own_uid)) else {
-        tracing::warn!(uid, "somebody without an account is at the admin socket");
-        let uid = uid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
-        let text = format!("no account in [[admin.accounts]] has your user id, {uid}");
-        return said(StatusCode::FORBIDDEN, &text, &[]);
-    };
-    let path = request.uri().path();
-    match (request.method(), path) {
-        (&Method::POST, _) => act(live, &person, path).await,
+fn turned_away(uid: Option<u32>) -> respond::Reply {
+    tracing::warn!(uid, "somebody without an account is at the admin socket");
+    let uid = uid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
+    let text = format!("no account in [[admin.accounts]] has your user id, {uid}");
+    said(StatusCode::FORBIDDEN, &text, &[])
+}
+
+async fn at_socket(live: Arc<Live>, person: Person, method: &Method, path: &str) -> respond::Reply {
+    match (method, path) {
+        (&Method::POST, path) => {
+            let path = path.to_owned();
+            // A task of its own: whoever hangs up leaves no act half done.
+            let acting = tokio::spawn(async move { act(&live, &person, &path).await });
+            let panicked = |_| said(StatusCode::INTERNAL_SERVER_ERROR, "the act panicked", &[]);
+            acting.await.unwrap_or_else(panicked)
+        }
         (&Method::GET, "/status") => {
-            let waiting = live.waiting().await;
-            let page = pages::status(&live.gateway(), live.since(), &waiting);
+            let page = pages::status(&live.gateway(), live.since(), &live.waiting());
             respond::document(StatusCode::OK, &page)
         }
         (&Method::GET, "/departments") => {
@@ -216,7 +228,7 @@ async fn act(live: &Arc<Live>, person: &Person, path: &str) -> respond::Reply {
                 ActFault::NotYours(_) => StatusCode::FORBIDDEN,
                 ActFault::Unknown(_) => StatusCode::NOT_FOUND,
                 ActFault::Conflict(_) => StatusCode::CONFLICT,
-                ActFault::Log => StatusCode::SERVICE_UNAVAILABLE,
+                ActFault::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
             };
             said(status, &fault.to_string(), &[])
         }

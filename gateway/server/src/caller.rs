@@ -38,7 +38,7 @@ pub struct Session {
 /// Whom the chain named, and by which trust.
 struct Checked {
     generation: u64,
-    caller: Caller,
+    caller: Result<Caller, NotACaller>,
 }
 
 /// Why a connection's certificate names nobody.
@@ -85,7 +85,7 @@ impl Callers {
         Self { by_shown: names.iter().map(|name| (name.shown.clone(), caller(name))).collect() }
     }
 
-    fn named(&self, end_entity: &CertificateDer<'_>) -> Result<(Caller, u64), NotACaller> {
+    fn named(&self, end_entity: &CertificateDer<'_>) -> Result<Caller, NotACaller> {
         let (_, parsed) =
             X509Certificate::from_der(end_entity).map_err(|_| NotACaller::Unreadable)?;
         let fingerprint = Digest::of(end_entity);
@@ -93,9 +93,7 @@ impl Callers {
         let named = by_fingerprint.or_else(|| {
             uris(&parsed).find_map(|uri| self.by_shown.get(&Shown::Uri(uri.to_owned())))
         });
-        let caller = named.ok_or(NotACaller::Unknown(fingerprint))?.clone();
-        let not_after_s = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        Ok((caller, not_after_s))
+        named.cloned().ok_or(NotACaller::Unknown(fingerprint))
     }
 }
 
@@ -103,15 +101,17 @@ impl Session {
     /// What a connection's chain shows, which a handshake verified against `trust`.
     ///
     /// # Errors
-    /// The chain is empty, cannot be read or names nobody.
+    /// The chain is empty or cannot be read.
     pub fn new(chain: Option<&[CertificateDer<'_>]>, trust: &Trust) -> Result<Self, NotACaller> {
         let chain = chain.unwrap_or_default();
         let end_entity = chain.first().ok_or(NotACaller::None)?;
-        let (caller, not_after_s) = trust.callers().named(end_entity)?;
+        let (_, parsed) =
+            X509Certificate::from_der(end_entity).map_err(|_| NotACaller::Unreadable)?;
+        let caller = trust.callers().named(end_entity);
         Ok(Self {
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
             checked: Mutex::new(Checked { generation: trust.generation(), caller }),
-            not_after_s,
+            not_after_s: u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0),
         })
     }
 
@@ -130,10 +130,10 @@ impl Session {
             trust
                 .verify(end_entity, intermediates, now)
                 .map_err(|_| NotACaller::Revoked(self.fingerprint()))?;
-            let (caller, _) = trust.callers().named(end_entity)?;
+            let caller = trust.callers().named(end_entity);
             *checked = Checked { generation: trust.generation(), caller };
         }
-        Ok(checked.caller.clone())
+        checked.caller.clone()
     }
 
     fn fingerprint(&self) -> Digest {

@@ -1,7 +1,7 @@
 //! A configuration put together and not yet in force: adapters loaded, endpoints made, certificates
 //! read. Everything that can fail has succeeded before a candidate exists.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use jumpgate_catalogue::{Catalogue, DepartmentId, Digest};
 use jumpgate_querylog::{KeyFault, OpenFault};
 use jumpgate_runtime::{Adapter, Cache, CacheFault, Limits, LoadFault, Runtime, RuntimeFault};
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, DepartmentSettings, Settings};
 use crate::department::{BLOCKING_STEPS_MAX, Department};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, FileUse};
 use crate::gateway::Gateway;
 use crate::live::StateFault;
 use crate::trust::{Trust, TrustFault};
@@ -26,9 +27,14 @@ pub struct Candidate {
     pub(crate) plan: AdmissionPlan,
     pub(crate) departments: HashMap<DepartmentId, Department>,
     pub(crate) trust: Trust,
+    pub(crate) endpoint_files: EndpointFiles,
     /// SHA-256 of the configuration's file.
     pub(crate) digest: Digest,
 }
+
+/// What the files held that endpoints name, by the keys they stand under. Of a secret the digest is
+/// compared and never told.
+pub(crate) type EndpointFiles = BTreeMap<String, (FileUse, Digest)>;
 
 /// What departments are made with, the same for the whole process.
 pub(crate) struct Workshop {
@@ -61,9 +67,15 @@ pub enum StartFault {
     /// Certificates and revocation lists.
     #[error("listener")]
     Trust(#[from] TrustFault),
+    /// A file changed while it was read.
+    #[error("a file that an endpoint names changed while it was read: try again")]
+    FilesChange,
     /// What acts have decided before.
     #[error("admin.state_file")]
     State(#[from] StateFault),
+    /// The process cannot look at itself.
+    #[error("/proc/self cannot be read")]
+    Process(#[source] std::io::Error),
     /// The log's keys.
     #[error("log.keys_dir")]
     Keys(#[from] KeyFault),
@@ -111,6 +123,7 @@ impl Candidate {
     ) -> Result<Self, StartFault> {
         let Config { settings, catalogue, plan, callers, digest, .. } = config;
         let mut departments = HashMap::new();
+        let endpoint_files = read_files(&settings)?;
         for (id, department) in settings.departments() {
             let known = in_force.and_then(|gateway| gateway.adapter(&id));
             let adapter = workshop.adapter(&department.component, known)?;
@@ -121,9 +134,29 @@ impl Candidate {
             let made = Department::new(id.clone(), adapter, endpoints, reveal, blocking);
             departments.insert(id, made);
         }
+        if read_files(&settings)? != endpoint_files {
+            return Err(StartFault::FilesChange);
+        }
         let trust = Trust::read(&callers, &settings.listener)?;
-        Ok(Self { settings, catalogue, plan, departments, trust, digest })
+        Ok(Self { settings, catalogue, plan, departments, trust, endpoint_files, digest })
     }
+}
+
+fn read_files(settings: &Settings) -> Result<EndpointFiles, StartFault> {
+    let mut files = EndpointFiles::new();
+    for (id, department) in settings.departments() {
+        for (name, endpoint) in &department.endpoints {
+            for (key, path, used) in endpoint.files() {
+                let at = format!("departments.{id}.endpoints.{name}.{key}");
+                let bytes = fs::read(path).map(Zeroizing::new);
+                let bytes = bytes.map_err(|error| {
+                    StartFault::Endpoint(id.clone(), format!("{}: {error}", path.display()))
+                })?;
+                files.insert(at, (used, Digest::of(&bytes)));
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn endpoints(

@@ -105,12 +105,12 @@ enum Act {
         /// The configuration file of the running gateway.
         config: PathBuf,
     },
-    /// Approve what another person has proposed.
+    /// See what waits for a second person, with all that it changes; with a number, approve it.
     Approve {
         /// The configuration file of the running gateway.
         config: PathBuf,
         /// The number that the proposal was given.
-        number: String,
+        number: Option<String>,
     },
 }
 
@@ -139,7 +139,10 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
             admin::act(&config, &format!("/departments/{department}/revive"))
         }
         Act::Reload { config } => admin::act(&config, "/reload"),
-        Act::Approve { config, number } => admin::act(&config, &format!("/approvals/{number}")),
+        Act::Approve { config, number: None } => admin::waiting(&config),
+        Act::Approve { config, number: Some(number) } => {
+            admin::act(&config, &format!("/approvals/{number}"))
+        }
     }
 }
 

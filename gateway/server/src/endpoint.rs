@@ -37,7 +37,8 @@ use tokio::time::Instant;
 
 pub use assemble::{PlainRequest, assemble_plain};
 pub use settings::{
-    AllowSettings, CredentialSettings, EndpointMistake, EndpointSettings, Method, TlsSettings,
+    AllowSettings, CredentialSettings, EndpointMistake, EndpointSettings, FileUse, Method,
+    TlsSettings,
 };
 
 use allow::{AllowList, Permitted};

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::caller::Caller;
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, EndpointFiles};
 use crate::config::{DepartmentSettings, Settings};
 use crate::department::{Department, Outcome};
 use crate::drain::Drain;
@@ -44,6 +44,7 @@ pub struct Gateway {
     /// SHA-256 of the configuration's file.
     pub(crate) config_digest: Digest,
     pub(crate) departments: Arc<HashMap<DepartmentId, Department>>,
+    pub(crate) endpoint_files: Arc<EndpointFiles>,
     /// Counts reloads.
     pub(crate) edition: u64,
     pub(crate) digests: Digests,
@@ -81,6 +82,7 @@ impl Gateway {
             settings: Arc::new(candidate.settings),
             config_digest: candidate.digest,
             departments: Arc::new(candidate.departments),
+            endpoint_files: Arc::new(candidate.endpoint_files),
             edition: self.edition + 1,
             digests,
             ..self.clone()

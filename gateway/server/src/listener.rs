@@ -192,8 +192,14 @@ impl Connection {
             Err(_) => return note_stranger(&gateway, "the TLS handshake took too long"),
         };
         let shown = stream.get_ref().1.peer_certificates();
+        let now = since_epoch(&gateway);
         let peer = match Session::new(shown, &gateway.trust) {
-            Ok(session) => Peer::Session(session),
+            Ok(session) => {
+                if let Err(unknown) = session.caller(&gateway.trust, now) {
+                    note_stranger(&gateway, &unknown.to_string());
+                }
+                Peer::Session(session)
+            }
             Err(unknown) => {
                 note_stranger(&gateway, &unknown.to_string());
                 Peer::Stranger(unknown)
@@ -276,6 +282,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 type Said = Response<Full<Bytes>>;
 
+fn since_epoch(gateway: &Gateway) -> UnixTime {
+    let now = u64::try_from(gateway.now().as_second()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(now))
+}
+
 /// A clear line for the operator, a count in the query log.
 fn note_stranger(gateway: &Gateway, why: &str) {
     tracing::warn!(why, "connection refused: no caller");
@@ -319,11 +330,7 @@ impl Exchange {
         let named = match &self.peer {
             Peer::Clear(caller) => Ok(caller.clone()),
             Peer::Stranger(why) => Err(why.clone()),
-            Peer::Session(session) => {
-                let now = gateway.now().as_second();
-                let since_epoch = Duration::from_secs(u64::try_from(now).unwrap_or(0));
-                session.caller(&gateway.trust, UnixTime::since_unix_epoch(since_epoch))
-            }
+            Peer::Session(session) => session.caller(&gateway.trust, since_epoch(gateway)),
         };
         named.map_err(|why| {
             tracing::warn!(%why, "request refused: no caller");

@@ -5,6 +5,7 @@
 //! written, everything else comes into force after its entries are durable. An act that fails
 //! leaves in force what was.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use jumpgate_querylog::{
     Act, AskMode, Details, Digests, Keys, LogOptions, QueryLog, Recorded, StartDetails,
 };
 use ring::rand::SystemRandom;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use crate::candidate::{Candidate, StartFault, Workshop};
 use crate::config::{AskDurability, Config, Mistake, Settings};
@@ -40,14 +41,12 @@ pub struct Live {
     gateway: ArcSwap<Gateway>,
     config: PathBuf,
     workshop: Workshop,
-    acting: Mutex<Acting>,
+    /// Held through an act, so that there is one at a time.
+    acting: Mutex<State>,
+    proposals: std::sync::Mutex<Proposals<Wanted>>,
     since: jiff::Timestamp,
-}
-
-/// Held through an act, so that there is one at a time.
-struct Acting {
-    state: State,
-    proposals: Proposals<Wanted>,
+    /// The user that the gateway runs as.
+    own_uid: u32,
 }
 
 /// An act that may need two people.
@@ -62,6 +61,7 @@ struct Reload {
     changes: Changes,
     /// What it was compared with.
     edition: u64,
+    now_off: Vec<DepartmentId>,
 }
 
 /// What an act came to.
@@ -88,8 +88,8 @@ pub enum ActFault {
     #[error("{0}")]
     Conflict(String),
     /// The query log cannot be written.
-    #[error("the query log cannot be written")]
-    Log,
+    #[error("the query log cannot be written: {0}")]
+    Log(String),
 }
 
 /// An act that waits for a second person.
@@ -113,6 +113,8 @@ impl Live {
         let zone = config.civil_time_zone.clone();
         let workshop = Workshop::open(&config.settings)?;
         let mut state = State::open(&config.settings.admin.state_file)?;
+        let own_uid =
+            std::fs::metadata("/proc/self").map(|it| it.uid()).map_err(StartFault::Process)?;
         state.check_rules(config.plan.policy())?;
         let candidate = Candidate::prepare(config, &workshop, None)?;
         let digests = Digests {
@@ -129,15 +131,22 @@ impl Live {
             engine: digests.engine,
             accept_clock,
         };
+        let (log, replays, is_new) = open_log(&candidate.settings, start, &now)?;
+        if state.is_missing() && !is_new {
+            tracing::error!("admin.state_file is missing: every department starts switched off");
+            candidate.departments.keys().try_for_each(|id| state.switch_off(id))?;
+        }
+        // Written now, so that it is no news in an emergency that it cannot be.
         state.keep_rules(candidate.plan.policy())?;
-        let (log, replays) = open_log(&candidate.settings, start, &now)?;
         let gateway = first(candidate, digests, log, replays, zone, now.clone());
         let live = Self {
             gateway: ArcSwap::from_pointee(gateway),
             config: path,
             workshop,
-            acting: Mutex::new(Acting { state, proposals: Proposals::new() }),
+            acting: Mutex::new(state),
+            proposals: std::sync::Mutex::new(Proposals::new()),
             since: now(),
+            own_uid,
         };
         live.announce().await?;
         Ok(Arc::new(live))
@@ -154,44 +163,66 @@ impl Live {
     }
 
     /// Who may act and look, by his user id.
-    pub fn person(&self, uid: u32, own_uid: u32) -> Option<Person> {
-        Person::of(&self.gateway().settings.admin, uid, own_uid)
+    pub fn person(&self, uid: u32) -> Option<Person> {
+        Person::of(&self.gateway().settings.admin, uid, self.own_uid)
     }
 
-    /// Logs each adapter in force, and switches off what was off or starts off.
+    /// Ends the query log in order, after the act that is under way; there is none after it.
+    ///
+    /// # Errors
+    /// The last entry cannot be written.
+    pub async fn close(&self) -> Result<(), ActFault> {
+        let _no_more_acts = self.acting.lock().await;
+        let log = self.gateway().record.log().clone();
+        log.close().await.map(drop).map_err(|error| ActFault::Log(error.to_string()))
+    }
+
+    /// Logs each adapter in force and each department that starts off, and switches those off.
     async fn announce(&self) -> Result<(), StartFault> {
-        let acting = self.acting.lock().await;
+        let state = self.acting.lock().await;
         let gateway = self.gateway();
         let unwritten = |_| StartFault::FirstEntries;
         for department in gateway.departments() {
             let details = changes::named(department.id(), department);
             self.note(Act::Adapter, &details, None).await.map_err(unwritten)?;
         }
-        for id in acting.state.switched_off() {
-            let details = switched(&id, false).with("since", "before the start");
+        let by_configuration = gateway.settings.departments().filter(|(_, it)| it.switched_off);
+        let by_configuration = by_configuration.map(|(id, _)| (id, "the configuration"));
+        let by_acts = state.switched_off().map(|id| (id, "before the start"));
+        for (id, since) in by_acts.chain(by_configuration) {
+            // One that was switched off may be configured no more.
+            let _known = gateway.admission.kill(&id);
+            let details = switched(&id, false).with("since", since);
             self.note(Act::Config, &details, None).await.map_err(unwritten)?;
         }
-        switch_off_what_is_off(&gateway, &acting.state);
         Ok(())
     }
 
-    /// Switches a department off: at once, then on record, then for restarts too.
+    /// Switches a department off: at once, then for restarts too, then on record.
     ///
     /// # Errors
     /// Not this person's to do; no such department; the entry or the file that keeps it over a
-    /// restart cannot be written: it is off all the same.
+    /// restart cannot be written: it is off all the same, as the text says.
     pub async fn switch_off(&self, by: &Person, id: &DepartmentId) -> Result<Said, ActFault> {
         may_act(by)?;
         let changed = self.gateway().admission.kill(id).map_err(unknown)?;
-        let mut acting = self.acting.lock().await;
-        // A reload in between may have made the department anew.
-        self.gateway().admission.kill(id).map_err(unknown)?;
-        let kept = acting.state.switch(id, false);
-        self.note(Act::Config, &switched(id, false), Some(&by.name)).await?;
-        kept.map_err(|fault| {
-            ActFault::Conflict(format!("it is off, and a restart would switch it on: {fault}"))
-        })?;
-        Ok(Said::done(if changed { "done" } else { "it was so already" }))
+        let mut state = self.acting.lock().await;
+        let is_this = |wanted: &Wanted| matches!(wanted, Wanted::Revive(revived) if revived == id);
+        self.proposals().drop_void(is_this);
+        let kept = state.switch_off(id);
+        // A reload or a second person in between may have switched it on.
+        let _known = self.gateway().admission.kill(id);
+        let noted = self.note(Act::Config, &switched(id, false), Some(&by.name)).await;
+        let failed =
+            [kept.map_err(|it| it.to_string()), noted.map(drop).map_err(|it| it.to_string())];
+        let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
+        if failed.is_empty() {
+            return Ok(Said::done(if changed { "done" } else { "it was so already" }));
+        }
+        Err(ActFault::Conflict(format!(
+            "it IS off, but a restart may switch it on: {}; mend that and switch it off again",
+            failed.join("; ")
+        )))
     }
 
     /// Switches a department on again, which takes two people.
@@ -199,15 +230,18 @@ impl Live {
     /// # Errors
     /// Not this person's to do; no such department; nothing was switched on.
     pub async fn revive(&self, by: &Person, id: &DepartmentId) -> Result<Said, ActFault> {
-        may_act(by)?;
-        let known =
-            self.gateway().admission.departments().into_iter().any(|it| it.department == *id);
-        if !known {
-            return Err(ActFault::Unknown(format!("the catalogue has no department {id}")));
+        let mut state = self.acting.lock().await;
+        let by = self.still(by)?;
+        let readings = self.gateway().admission.departments();
+        let reading = readings.into_iter().find(|it| it.department == *id);
+        match reading {
+            None => Err(ActFault::Unknown(format!("the catalogue has no department {id}"))),
+            Some(reading) if !reading.killed => Ok(Said::done("it was so already")),
+            Some(_) => {
+                let lines = vec![format!("{id} is switched on and can be asked again")];
+                self.want(&mut state, Wanted::Revive(id.clone()), lines, true, &by).await
+            }
         }
-        let acting = self.acting.lock().await;
-        let lines = vec![format!("{id} is switched on and can be asked again")];
-        self.want(acting, Wanted::Revive(id.clone()), lines, true, by).await
     }
 
     /// Reads the configuration and everything it names again. What differs comes into force as a
@@ -218,39 +252,31 @@ impl Live {
     /// the gateway runs.
     pub async fn reload(self: &Arc<Self>, by: &Person) -> Result<Said, ActFault> {
         may_act(by)?;
-        let current = self.gateway();
         let live = Arc::clone(self);
         let prepared = tokio::task::spawn_blocking(move || live.prepare());
-        let candidate = prepared.await.map_err(|_| conflict("preparing it panicked"))??;
-        let acting = self.acting.lock().await;
-        if self.gateway().edition != current.edition {
-            return Err(conflict("another reload came into force meanwhile; try again"));
-        }
-        let fixed = changes::fixed_keys(&current.settings, &candidate.settings);
+        let reload = prepared.await.map_err(|_| conflict("preparing it panicked"))??;
+        let mut state = self.acting.lock().await;
+        let by = self.still(by)?;
+        self.check(&state, &reload)?;
+        let (lines, two) = (reload.changes.lines.clone(), reload.changes.need_two_people);
+        self.want(&mut state, Wanted::Reload(Box::new(reload)), lines, two, &by).await
+    }
+
+    /// Everything of a reload that takes time, and changes nothing.
+    fn prepare(&self) -> Result<Reload, ActFault> {
+        let current = self.gateway();
+        let config = Config::load(&self.config).map_err(|mistakes| {
+            let mistakes: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+            conflict(format!("{} mistake(s):\n  {}", mistakes.len(), mistakes.join("\n  ")))
+        })?;
+        let fixed = changes::fixed_keys(&current.settings, &config.settings);
         if !fixed.is_empty() {
             let fixed = fixed.join(", ");
             let text = format!("cannot change while the gateway runs: {fixed}; restart it instead");
             return Err(ActFault::Conflict(text));
         }
-        acting.state.check_rules(candidate.plan.policy()).map_err(conflict)?;
-        let now = current.now().to_zoned(current.civil_time_zone.clone());
-        let changes = Changes::between(&current, &candidate, &now);
-        let (lines, two) = (changes.lines.clone(), changes.need_two_people);
-        let edition = current.edition;
-        let reload = Wanted::Reload(Box::new(Reload { candidate, changes, edition }));
-        self.want(acting, reload, lines, two, by).await
-    }
-
-    fn prepare(&self) -> Result<Candidate, ActFault> {
-        let config = Config::load(&self.config).map_err(|mistakes| {
-            let mistakes: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
-            ActFault::Conflict(format!(
-                "{} mistake(s):\n  {}",
-                mistakes.len(),
-                mistakes.join("\n  ")
-            ))
-        })?;
-        Candidate::prepare(config, &self.workshop, Some(&self.gateway())).map_err(|fault| {
+        let candidate = Candidate::prepare(config, &self.workshop, Some(&current));
+        let candidate = candidate.map_err(|fault| {
             let mut text = fault.to_string();
             let mut cause = std::error::Error::source(&fault);
             while let Some(because) = cause {
@@ -258,7 +284,24 @@ impl Live {
                 cause = because.source();
             }
             ActFault::Conflict(text)
-        })
+        })?;
+        let now = current.now().to_zoned(current.civil_time_zone.clone());
+        let changes = Changes::between(&current, &candidate, &now);
+        let was_off = |id: &DepartmentId| {
+            let before = current.settings.departments.get(id.as_str());
+            before.is_some_and(|before| before.switched_off)
+        };
+        let off = candidate.settings.departments().filter(|(_, it)| it.switched_off);
+        let now_off = off.map(|(id, _)| id).filter(|id| !was_off(id)).collect();
+        Ok(Reload { candidate, changes, edition: current.edition, now_off })
+    }
+
+    /// What must still be true of a reload when it is proposed and when it comes into force.
+    fn check(&self, state: &State, reload: &Reload) -> Result<(), ActFault> {
+        if self.gateway().edition != reload.edition {
+            return Err(conflict("another reload came into force meanwhile; propose it again"));
+        }
+        state.check_rules(reload.candidate.plan.policy()).map_err(conflict)
     }
 
     /// Approves what another person has proposed, which is then done.
@@ -267,27 +310,41 @@ impl Live {
     /// Nothing waits under the number; the same person; nobody of the two answers for security; it
     /// cannot be done as things stand.
     pub async fn approve(&self, by: &Person, id: &str) -> Result<Said, ActFault> {
-        may_act(by)?;
-        let mut acting = self.acting.lock().await;
+        let mut state = self.acting.lock().await;
+        let by = self.still(by)?;
         let now = self.gateway().now();
-        let approved = acting.proposals.approve(id, by, now).map_err(|why| match why {
+        let approved = self.proposals().approve(id, &by, |uid| self.person(uid), now);
+        let (proposal, first) = approved.map_err(|why| match why {
             NotApproved::Unknown => ActFault::Unknown(why.to_string()),
-            NotApproved::SamePerson | NotApproved::NoSecurity => {
+            NotApproved::SamePerson | NotApproved::NoSecurity | NotApproved::NoLongerTheirs => {
                 ActFault::NotYours(why.to_string())
             }
         })?;
-        let names = format!("{}, {}", approved.by.name, by.name);
-        self.perform(&mut acting, approved.what, &names, approved.lines).await
+        let names = format!("{}, {}", first.name, by.name);
+        self.perform(&mut state, proposal.what, &names, proposal.lines).await
     }
 
     /// What waits for a second person.
-    pub async fn waiting(&self) -> Vec<Waiting> {
+    pub fn waiting(&self) -> Vec<Waiting> {
         let now = self.gateway().now();
-        let mut acting = self.acting.lock().await;
-        let waiting = acting.proposals.waiting(now).iter();
+        let mut proposals = self.proposals();
+        let waiting = proposals.waiting(now).iter();
         waiting
             .map(|it| Waiting { id: it.id.clone(), lines: it.lines.clone(), until: it.until })
             .collect()
+    }
+
+    /// The person as he is now: the configuration may have changed since he connected.
+    fn still(&self, by: &Person) -> Result<Person, ActFault> {
+        let person = self.person(by.uid);
+        let person = person.ok_or_else(|| ActFault::NotYours("your account is gone".to_owned()))?;
+        may_act(&person)?;
+        Ok(person)
+    }
+
+    /// No panic leaves a proposal half made, so a poisoned lock is still good.
+    fn proposals(&self) -> std::sync::MutexGuard<'_, Proposals<Wanted>> {
+        self.proposals.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Reads the revocation lists again, and puts them in force if they differ.
@@ -300,12 +357,12 @@ impl Live {
         let old = gateway.trust.clone();
         let read = tokio::task::spawn_blocking(move || old.after(&old));
         let trust = read.await.map_err(conflict)?.map_err(conflict)?;
+        if trust.may_let_in_again(&gateway.trust) {
+            return Err(conflict(OLDER_LISTS));
+        }
         let (old, new) = (gateway.trust.revocation_lists(), trust.revocation_lists());
         if old != new {
-            let details = Details::new()
-                .with("part", "revocation lists")
-                .with("old", old.to_string())
-                .with("new", new.to_string());
+            let details = changes::of_part("revocation lists", old, new);
             self.note(Act::Config, &details, None).await?;
             self.gateway.store(Arc::new(gateway.with_trust(trust)));
         }
@@ -314,7 +371,7 @@ impl Live {
 
     async fn want(
         &self,
-        mut acting: MutexGuard<'_, Acting>,
+        state: &mut State,
         wanted: Wanted,
         lines: Vec<String>,
         needs_two_people: bool,
@@ -322,9 +379,10 @@ impl Live {
     ) -> Result<Said, ActFault> {
         let gateway = self.gateway();
         if !needs_two_people || !gateway.settings.admin.two_people {
-            return self.perform(&mut acting, wanted, &by.name, lines).await;
+            return self.perform(state, wanted, &by.name, lines).await;
         }
-        let proposal = acting.proposals.add(wanted, lines, by.clone(), gateway.now());
+        let mut proposals = self.proposals();
+        let proposal = proposals.add(wanted, lines, by.uid, gateway.now());
         let text = format!(
             "a second person must approve it within 15 minutes, and one of the two must have the \
              role security: `jumpgate approve` with the number {}",
@@ -335,51 +393,67 @@ impl Live {
 
     async fn perform(
         &self,
-        acting: &mut Acting,
+        state: &mut State,
         wanted: Wanted,
         names: &str,
         lines: Vec<String>,
     ) -> Result<Said, ActFault> {
         let text = match wanted {
-            Wanted::Revive(id) => self.switch_on(acting, &id, names).await?,
-            Wanted::Reload(reload) => self.put_in_force(acting, *reload, names).await?,
+            Wanted::Revive(id) => self.switch_on(state, &id, names).await?,
+            Wanted::Reload(reload) => self.put_in_force(state, *reload, names).await?,
         };
         Ok(Said { is_done: true, text: text.to_owned(), lines })
     }
 
     async fn switch_on(
         &self,
-        acting: &mut Acting,
+        state: &mut State,
         id: &DepartmentId,
         names: &str,
     ) -> Result<&'static str, ActFault> {
         self.note(Act::Config, &switched(id, true), Some(names)).await?;
-        acting.state.switch(id, true).map_err(conflict)?;
+        state.switch_on(id).map_err(conflict)?;
         let changed = self.gateway().admission.revive(id).map_err(unknown)?;
         Ok(if changed { "done" } else { "it was so already" })
     }
 
     async fn put_in_force(
         &self,
-        acting: &mut Acting,
-        reload: Reload,
+        state: &mut State,
+        mut reload: Reload,
         names: &str,
     ) -> Result<&'static str, ActFault> {
-        let Reload { mut candidate, changes, edition } = reload;
+        self.check(state, &reload)?;
         let current = self.gateway();
-        if current.edition != edition {
-            return Err(conflict("another reload came into force meanwhile; propose it again"));
+        // The lists may be others than when it was proposed.
+        let proposed = reload.candidate.trust.revocation_lists();
+        let trust = reload.candidate.trust.after(&current.trust).map_err(conflict)?;
+        let (old, new) = (current.trust.revocation_lists(), trust.revocation_lists());
+        if new != proposed && trust.may_let_in_again(&current.trust) {
+            return Err(conflict(OLDER_LISTS));
         }
-        acting.state.check_rules(candidate.plan.policy()).map_err(conflict)?;
-        // The lists may be newer than when it was proposed.
-        candidate.trust = candidate.trust.after(&current.trust).map_err(conflict)?;
-        acting.state.keep_rules(candidate.plan.policy()).map_err(conflict)?;
-        for (act, details) in &changes.entries {
+        reload.candidate.trust = trust;
+        if old != new {
+            let details = changes::of_part("revocation lists", old, new);
+            self.note(Act::Config, &details, Some(names)).await?;
+        }
+        for id in &reload.now_off {
+            let details = switched(id, false).with("since", "the configuration");
+            self.note(Act::Config, &details, Some(names)).await?;
+        }
+        for (act, details) in &reload.changes.entries {
             self.note(*act, details, Some(names)).await?;
         }
-        let next = current.succeed(candidate);
-        switch_off_what_is_off(&next, &acting.state);
+        state.keep_rules(reload.candidate.plan.policy()).map_err(conflict)?;
+        self.note(Act::Config, &reload.changes.in_force, Some(names)).await?;
+        let next = current.succeed(reload.candidate);
+        for id in state.switched_off().chain(reload.now_off) {
+            // One that was switched off may be configured no more.
+            let _known = next.admission.kill(&id);
+        }
         self.gateway.store(Arc::new(next));
+        // What still waits was compared with what is no longer in force.
+        self.proposals().drop_void(|wanted| matches!(wanted, Wanted::Reload(_)));
         Ok("in force")
     }
 
@@ -392,7 +466,7 @@ impl Live {
         let gateway = self.gateway();
         gateway.record.log().act_by(act, details, by).await.map_err(|error| {
             tracing::error!(%error, "an act cannot be put on record");
-            ActFault::Log
+            ActFault::Log(error.to_string())
         })
     }
 }
@@ -423,13 +497,9 @@ fn switched(id: &DepartmentId, on: bool) -> Details<'static> {
     Details::new().with("department", id.to_string()).with("switched", switched)
 }
 
-/// By an act, or by the configuration.
-fn switch_off_what_is_off(gateway: &Gateway, state: &State) {
-    let by_configuration = gateway.settings.departments().filter(|(_, it)| it.switched_off);
-    let off = by_configuration.map(|(id, _)| id).chain(state.switched_off());
-    // One that was switched off may be configured no more.
-    off.for_each(|id| drop(gateway.admission.kill(&id)));
-}
+const OLDER_LISTS: &str = "a revocation list is gone or older than the one in force, and who is \
+                           revoked there could ask again; put the newest there, or have two people \
+                           reload it";
 
 fn first(
     candidate: Candidate,
@@ -455,6 +525,7 @@ fn first(
         settings: Arc::new(candidate.settings),
         config_digest: candidate.digest,
         departments: Arc::new(candidate.departments),
+        endpoint_files: Arc::new(candidate.endpoint_files),
         edition: 0,
         digests,
         replays,
@@ -468,7 +539,7 @@ fn open_log(
     settings: &Settings,
     start: StartDetails,
     now: &Now,
-) -> Result<(QueryLog, Arc<Replays>), StartFault> {
+) -> Result<(QueryLog, Arc<Replays>, bool), StartFault> {
     let log = &settings.log;
     let keys = Keys::open(&log.keys_dir)?;
     let options = LogOptions {
@@ -491,5 +562,6 @@ fn open_log(
         let kept = Kept::restored(past);
         replays.restore(past.caller.clone(), past.query_id, past.request_token, kept);
     }
-    Ok((log_open, replays))
+    // Of a new log the only entry is the start that was written now.
+    Ok((log_open, replays, opened.entries == 1))
 }

@@ -4,6 +4,7 @@
 //! files, and the TLS settings made of them. A `Trust` never changes: what is read anew makes
 //! another one, with a higher generation.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use crate::caller::Callers;
 use crate::config::{CallerName, ListenerSettings};
@@ -47,7 +48,11 @@ struct Identity {
 struct Lists {
     files: Vec<PathBuf>,
     digest: Digest,
+    ages: ListAges,
 }
+
+/// The number (RFC 5280 §5.2.3) and the time of each issuer's list.
+type ListAges = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
 /// A certificate, key or revocation list cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +108,7 @@ impl Trust {
         identity: Arc<Identity>,
         files: &[PathBuf],
     ) -> Result<Self, TrustFault> {
-        let (lists, digest) = read_lists(files)?;
+        let ReadLists { lists, digest, ages } = read_lists(files)?;
         let lists_are_checked = !lists.is_empty();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = Arc::clone(&anchors.roots);
@@ -126,7 +131,7 @@ impl Trust {
         // A resumed session would skip the certificate: every connection shows it anew.
         tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
-        let lists = Lists { files: files.to_vec(), digest };
+        let lists = Lists { files: files.to_vec(), digest, ages };
         Ok(Self { generation, callers, anchors, identity, lists, verifier, tls: Arc::new(tls) })
     }
 
@@ -167,6 +172,15 @@ impl Trust {
     /// SHA-256 of the revocation lists' files, one after the other.
     pub fn revocation_lists(&self) -> Digest {
         self.lists.digest
+    }
+
+    /// True if an issuer's list is gone or older than in `past`: who is revoked there may be let in
+    /// again.
+    pub fn may_let_in_again(&self, past: &Self) -> bool {
+        let older = |(issuer, age): (&Vec<u8>, &(Vec<u8>, i64))| {
+            self.lists.ages.get(issuer).is_none_or(|now| now < age)
+        };
+        past.lists.ages.iter().any(older)
     }
 
     /// SHA-256 of the file of the gateway's own certificate.
@@ -235,7 +249,11 @@ fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>
     }
 }
 
-type ReadLists = (Vec<CertificateRevocationListDer<'static>>, Digest);
+struct ReadLists {
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    digest: Digest,
+    ages: ListAges,
+}
 
 fn read_lists(files: &[PathBuf]) -> Result<ReadLists, TrustFault> {
     let (mut lists, mut all) = (Vec::new(), Vec::new());
@@ -250,7 +268,21 @@ fn read_lists(files: &[PathBuf]) -> Result<ReadLists, TrustFault> {
         }
         all.extend_from_slice(&bytes);
     }
-    Ok((lists, Digest::of(&all)))
+    let mut ages = ListAges::new();
+    for list in &lists {
+        // What cannot be parsed here the verifier refuses with its own words.
+        let Ok((_, parsed)) = CertificateRevocationList::from_der(list) else { continue };
+        let number = parsed.crl_number().map(|it| it.to_bytes_be()).unwrap_or_default();
+        let age = (by_length(number), parsed.last_update().timestamp());
+        let newest = ages.entry(parsed.tbs_cert_list.issuer.as_raw().to_vec()).or_default();
+        *newest = age.max(std::mem::take(newest));
+    }
+    Ok(ReadLists { lists, digest: Digest::of(&all), ages })
+}
+
+/// A number's bytes so that they compare as numbers do: RFC 5280 bounds them to 20.
+fn by_length(number: Vec<u8>) -> Vec<u8> {
+    [vec![0; 20_usize.saturating_sub(number.len())], number].concat()
 }
 
 /// First byte of every DER-encoded list.

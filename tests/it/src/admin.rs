@@ -13,6 +13,8 @@ use jumpgate_querylog::{Act, FieldId, Kind, Record};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::harness::questions::{WIDOW, age, insured};
 use crate::harness::{Client, Harness, Protocol, Setup, eventually, parts};
@@ -255,6 +257,83 @@ async fn what_stands_is_shown() {
     assert_eq!(status["in_force"]["configuration"], detail(&start, "config"));
     assert_eq!(status["in_force"]["policy"], start.entry.policy.unwrap().to_string());
     assert!(status["in_force"]["certificate_expires"].as_str().unwrap().starts_with("2120"));
+    drop(client);
+    harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_hangs_up_leaves_no_act_half_done() {
+    let harness = Harness::start().await;
+    let mut other = harness.client("other-window").await;
+    harness.reconfigure(NO_AGES_FOR_OTHERS);
+    let mut socket = UnixStream::connect(harness.folder().join("admin.sock")).await.unwrap();
+    socket.write_all(b"POST /reload HTTP/1.1\r\nhost: admin\r\n\r\n").await.unwrap();
+    // The connection is read to the end of its request before it is seen to be gone.
+    drop(socket);
+    let in_force = async || {
+        let (_, status) = harness.at_socket(Method::GET, "/status").await;
+        (status["in_force"]["reloads"] == 1).then_some(())
+    };
+    eventually("the reload is in force", in_force).await;
+    assert_problem(&other.ask(&age(18, WIDOW)).await, 403, "not-granted");
+    let last = harness.records_of(Kind::Act(Act::Config)).pop().unwrap();
+    assert_eq!(detail(&last, "in_force"), "all");
+    drop(other);
+    harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_the_metrics_keep_nobody_from_the_switch() {
+    let harness = Harness::start().await;
+    let mut held = Vec::new();
+    for _ in 0..80 {
+        held.push(TcpStream::connect(harness.admin_address()).await.unwrap());
+    }
+    assert_eq!(act(&harness, KILL).await, (200, "done".to_owned()));
+    drop(held);
+    harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_file_of_what_was_decided_every_department_starts_off() {
+    let harness = Harness::start().await;
+    let mut client = harness.client("one-window").await;
+    assert_eq!(client.ask(&age(18, WIDOW)).await.says(), "yes");
+    drop(client);
+    let state = harness.folder().join("admin-state.json");
+    fs::remove_file(&state).unwrap();
+    let harness = harness.restart().await;
+    let mut client = harness.client("one-window").await;
+    assert_problem(&client.ask(&age(18, WIDOW)).await, 503, "department-switched-off");
+    assert_problem(&client.ask(&insured(WIDOW)).await, 503, "department-switched-off");
+    assert_eq!(harness.records_of(Kind::Act(Act::Config)).len(), 2, "the log says so of each");
+    assert_eq!(act(&harness, REVIVE).await, (200, "done".to_owned()));
+    assert_eq!(client.ask(&age(18, WIDOW)).await.says(), "yes");
+    drop(client);
+    let (ground, _) = harness.stop().await;
+    fs::write(&state, "{").unwrap();
+    let fault = ground.try_start().await.expect_err("a damaged file is believed");
+    assert!(format!("{fault:?}").contains("Damaged"), "{fault:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_switches_off_once_and_people_switch_on() {
+    let off = "[departments.civil-registry]\nswitched_off = true";
+    let harness = Harness::with(off).await;
+    let mut client = harness.client("one-window").await;
+    assert_problem(&client.ask(&age(18, WIDOW)).await, 503, "department-switched-off");
+    assert_eq!(act(&harness, REVIVE).await, (200, "done".to_owned()));
+    assert_eq!(act(&harness, REVIVE).await, (200, "it was so already".to_owned()));
+    assert_eq!(act(&harness, "/reload").await, in_force());
+    assert_eq!(client.ask(&age(18, WIDOW)).await.says(), "yes");
+    harness.reconfigure("[departments.social-insurance]\nswitched_off = true");
+    assert_eq!(act(&harness, "/reload").await, in_force());
+    assert_problem(&client.ask(&insured(WIDOW)).await, 503, "department-switched-off");
+    let told = harness.records_of(Kind::Act(Act::Config));
+    let told = told.iter().filter(|it| !detail(it, "switched").is_empty());
+    let told: Vec<_> = told.map(|it| (detail(it, "switched"), detail(it, "since"))).collect();
+    let by_configuration = words("off", "the configuration");
+    assert_eq!(told, [by_configuration.clone(), words("on", ""), by_configuration]);
     drop(client);
     harness.finish().await;
 }

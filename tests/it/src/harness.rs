@@ -269,7 +269,7 @@ impl Running {
         for task in self.serving {
             task.await.unwrap();
         }
-        self.live.gateway().record.log().clone().close().await.unwrap();
+        self.live.close().await.unwrap();
     }
 }
 

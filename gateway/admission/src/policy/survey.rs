@@ -86,9 +86,19 @@ impl Policy {
     }
 
     /// What [`matrix`](Self::matrix) says, each decision in a line that can be read alone; without
-    /// those for which no rule says anything.
-    pub fn decisions(&self, now: &Zoned) -> BTreeSet<String> {
+    /// those for which no rule says anything. None if that takes longer than somebody waits.
+    pub fn decisions(&self, now: &Zoned) -> Option<BTreeSet<String>> {
         let week = week(now);
+        let evaluations = |asker: &Asker, cell: &Cell| {
+            let moments = if cell.slice.time_use == TimeUse::Never { 1 } else { week.len() };
+            questions(asker, cell).count() * moments * usize::from(!cell.slice.rules.is_empty())
+        };
+        let of_asker = |asker: &Asker| {
+            asker.cells.values().map(|cell| evaluations(asker, cell)).sum::<usize>()
+        };
+        if self.askers.values().map(of_asker).sum::<usize>() > TRIES_MAX {
+            return None;
+        }
         let mut lines = BTreeSet::new();
         for (caller, asker) in &self.askers {
             for (predicate, cell) in &asker.cells {
@@ -102,7 +112,7 @@ impl Policy {
                 }
             }
         }
-        lines
+        Some(lines)
     }
 
     /// What is decided for one purpose, in one part if it depends on nothing else.

@@ -13,20 +13,27 @@ use crate::admin;
 /// Sends an act, and prints what the gateway says of it.
 pub(super) fn act(config: &Path, path: &str) -> Result<ExitCode, Failure> {
     let (status, said) = send(config, Method::POST, path)?;
-    let changes = said["changes"].as_array().into_iter().flatten();
-    let changes: Vec<&str> = changes.filter_map(Value::as_str).collect();
-    for line in changes.iter().take(LINES_MAX) {
-        println!("  {line}");
-    }
-    if changes.len() > LINES_MAX {
-        println!("  and {} more", changes.len() - LINES_MAX);
-    }
+    print_lines(&said["changes"]);
     println!("{}", said["said"].as_str().unwrap_or("the gateway said nothing"));
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// More than anybody reads before he approves; the entries hold the digests of all of it.
-const LINES_MAX: usize = 200;
+/// Prints what waits for a second person, each with all that it changes.
+pub(super) fn waiting(config: &Path) -> Result<ExitCode, Failure> {
+    let page = look(config, "/status")?;
+    let waiting = page["waiting_for_a_second_person"].as_array().into_iter().flatten();
+    for proposal in waiting {
+        let text = |key: &str| proposal[key].as_str().unwrap_or_default().to_owned();
+        println!("{} (until {})", text("number"), text("until"));
+        print_lines(&proposal["changes"]);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_lines(changes: &Value) {
+    let lines = changes.as_array().into_iter().flatten().filter_map(Value::as_str);
+    lines.for_each(|line| println!("  {line}"));
+}
 
 /// Prints how the gateway stands.
 pub(super) fn status(config: &Path) -> Result<ExitCode, Failure> {

@@ -54,7 +54,7 @@ pub(super) fn serve(config: &Path, accept_clock: bool) -> Result<ExitCode, Failu
             )
             .into());
         }
-        live.gateway().record.log().clone().close().await?;
+        live.close().await?;
         eprintln!("jumpgate: stopped; every admitted query is on record");
         Ok(ExitCode::SUCCESS)
     })

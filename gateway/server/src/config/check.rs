@@ -168,8 +168,10 @@ fn check_admin(settings: &Settings, mistakes: &mut Mistakes) {
     }
     for (position, account) in admin.accounts.iter().enumerate() {
         let at = format!("admin.accounts[{position}]");
-        if account.name.is_empty() || account.name.len() > ACCOUNT_NAME_BYTES_MAX {
-            let mend = format!("must have 1 to {ACCOUNT_NAME_BYTES_MAX} bytes");
+        let is_plain = account.name.chars().all(|it| it.is_alphanumeric() || "-._ ".contains(it));
+        if !(1..=ACCOUNT_NAME_BYTES_MAX).contains(&account.name.len()) || !is_plain {
+            let mend =
+                format!("must have 1 to {ACCOUNT_NAME_BYTES_MAX} bytes of letters, digits and -._");
             mistakes.add(format!("{at}.name"), mend);
         }
         if account.roles.is_empty() {

@@ -118,7 +118,7 @@ impl Stage {
         for task in self.serving {
             task.await?;
         }
-        self.live.gateway().record.log().clone().close().await?;
+        self.live.close().await?;
         drop(self.departments.child.stdin.take());
         self.departments.child.wait()?;
         Ok(())

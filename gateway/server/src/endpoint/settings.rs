@@ -114,6 +114,45 @@ pub enum CredentialSettings {
     },
 }
 
+/// What a file that an endpoint names is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileUse {
+    /// It decides who is believed to be the department.
+    Trust,
+    /// It shows who the gateway is, to the department.
+    Certificate,
+    /// It is a secret.
+    Secret,
+}
+
+impl EndpointSettings {
+    /// Every file that it names, by its key.
+    pub fn files(&self) -> Vec<(&'static str, &Path, FileUse)> {
+        let mut files = Vec::new();
+        if let Some(tls) = &self.tls {
+            files.push(("tls.roots_file", tls.roots_file.as_path(), FileUse::Trust));
+            let shown = tls.client_certificate_file.as_deref();
+            let key = tls.client_key_file.as_deref();
+            let shown = shown.map(|it| ("tls.client_certificate_file", it, FileUse::Certificate));
+            files.extend(shown);
+            files.extend(key.map(|it| ("tls.client_key_file", it, FileUse::Secret)));
+        }
+        files.extend(self.credential.as_ref().map(|credential| match credential {
+            CredentialSettings::Basic { password_file, .. }
+            | CredentialSettings::WsSecurity { password_file, .. } => {
+                ("credential.password_file", password_file.as_path(), FileUse::Secret)
+            }
+            CredentialSettings::Bearer { token_file } => {
+                ("credential.token_file", token_file.as_path(), FileUse::Secret)
+            }
+            CredentialSettings::Header { value_file, .. } => {
+                ("credential.value_file", value_file.as_path(), FileUse::Secret)
+            }
+        }));
+        files
+    }
+}
+
 /// A mistake in the configuration of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {mend}")]

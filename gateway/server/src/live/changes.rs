@@ -1,56 +1,86 @@
 //! What a reload would change: in words for whoever has to approve it, and as entries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Zoned;
 use jumpgate_admission::Policy;
 use jumpgate_catalogue::{DepartmentId, Digest};
 use jumpgate_querylog::{Act, Details};
 
-use crate::candidate::Candidate;
-use crate::config::{CallerSettings, DepartmentSettings, ListenerSettings, Settings};
+use crate::candidate::{Candidate, EndpointFiles};
+use crate::config::{
+    AccountSettings, CallerSettings, DepartmentSettings, ListenerSettings, Settings,
+};
 use crate::department::Department;
+use crate::endpoint::FileUse;
 use crate::gateway::{Gateway, adapter_digests};
+use crate::trust::Trust;
 
 /// The difference between what is in force and a candidate.
 pub(super) struct Changes {
     /// A line for each, the most telling first.
     pub lines: Vec<String>,
-    /// What is put on record, in this order; the last entry says that all of it is in force.
+    /// What is put on record, in this order.
     pub entries: Vec<(Act, Details<'static>)>,
-    /// True if more differs than revocation lists, the gateway's own certificate and the files that
-    /// endpoints name.
+    /// What is put on record last: all of it is in force.
+    pub in_force: Details<'static>,
+    /// True if more differs than newer revocation lists, certificates by which the gateway shows
+    /// itself, and secrets.
     pub need_two_people: bool,
 }
 
 impl Changes {
-    /// Compares; `now` is when the two policies are compared.
+    /// Compares; `now` is when the two policies are compared. Takes its time.
     pub fn between(current: &Gateway, candidate: &Candidate, now: &Zoned) -> Self {
-        let mut changes = Self { lines: Vec::new(), entries: Vec::new(), need_two_people: false };
-        changes.policies(current.admission.policy(), candidate.plan.policy(), now);
+        let (old, new) = (current.config_digest, candidate.digest);
+        let in_force = of_part("configuration", old, new).with("in_force", "all");
+        let mut changes =
+            Self { lines: Vec::new(), entries: Vec::new(), in_force, need_two_people: old != new };
+        changes.trust(&current.trust, &candidate.trust);
         changes.settings(&current.settings, &candidate.settings);
-        let (old, new) = (&current.trust, &candidate.trust);
-        changes.part("revocation lists", old.revocation_lists(), new.revocation_lists(), false);
-        changes.part("certificate", old.certificate(), new.certificate(), false);
-        changes.part("trust anchors", old.anchors(), new.anchors(), true);
+        changes.endpoint_files(&current.endpoint_files, &candidate.endpoint_files);
         let (old, new) = (current.catalogue.digest(), candidate.catalogue.digest());
         changes.digest(Act::Catalogue, "catalogue", old, new, Details::new());
         changes.adapters(current, candidate);
-        let (old, new) = (current.config_digest, candidate.digest);
-        if old != new {
-            changes.lines.push(format!("configuration {old} becomes {new}"));
-            changes.need_two_people = true;
-        }
-        let details = Details::new().with("part", "configuration").with("in_force", "all");
-        changes.entries.push((Act::Config, old_and_new(details, old, new)));
+        changes.policies(current.admission.policy(), candidate.plan.policy(), now);
         changes
     }
 
-    fn part(&mut self, part: &'static str, old: Digest, new: Digest, needs_two_people: bool) {
+    fn trust(&mut self, old: &Trust, new: &Trust) {
+        self.part("trust anchors", old.anchors(), new.anchors(), true);
+        self.part("certificate", old.certificate(), new.certificate(), false);
+        let (before, after) = (old.revocation_lists(), new.revocation_lists());
+        if before != after {
+            // Their entry is made when they come into force, of what they are then.
+            self.lines.push(format!("revocation lists {before} become {after}"));
+        }
+        if new.may_let_in_again(old) {
+            self.lines.push("A REVOCATION LIST IS GONE OR OLDER THAN THE ONE IN FORCE".to_owned());
+            self.need_two_people = true;
+        }
+    }
+
+    fn endpoint_files(&mut self, old: &EndpointFiles, new: &EndpointFiles) {
+        for (at, (used, digest)) in new {
+            let Some((_, before)) = old.get(at).filter(|(_, before)| before != digest) else {
+                continue;
+            };
+            match used {
+                FileUse::Trust => self.part(at, *before, *digest, true),
+                FileUse::Certificate => self.part(at, *before, *digest, false),
+                FileUse::Secret => {
+                    self.lines.push(format!("{at} holds another secret"));
+                    let details = Details::new().with("part", at.clone()).with("changed", "yes");
+                    self.entries.push((Act::Config, details));
+                }
+            }
+        }
+    }
+
+    fn part(&mut self, part: &str, old: Digest, new: Digest, needs_two_people: bool) {
         if old != new {
-            self.lines.push(format!("{part} {old} become {new}"));
-            let details = Details::new().with("part", part);
-            self.entries.push((Act::Config, old_and_new(details, old, new)));
+            self.lines.push(format!("{part}: {old} becomes {new}"));
+            self.entries.push((Act::Config, of_part(part, old, new)));
             self.need_two_people |= needs_two_people;
         }
     }
@@ -71,9 +101,13 @@ impl Changes {
     }
 
     fn policies(&mut self, old: &Policy, new: &Policy, now: &Zoned) {
-        let serials = new.serials().iter().map(|(id, serial)| format!("{id}={serial}"));
-        let serials: Vec<String> = serials.collect();
-        let details = Details::new().with("rules_of_departments", serials.join(" "));
+        let others =
+            new.serials().iter().filter(|(id, serial)| old.serials().get(*id) != Some(serial));
+        let others: Vec<String> = others.map(|(id, serial)| format!("{id}={serial}")).collect();
+        let mut details = Details::new();
+        if !others.is_empty() {
+            details = details.with("rules_of_departments", others.join(" "));
+        }
         self.digest(Act::Policy, "policy", old.digest(), new.digest(), details);
         for department in old.serials().keys().filter(|id| !new.serials().contains_key(*id)) {
             self.lines.push(format!("THE RULES OF {department} NO LONGER DECIDE"));
@@ -81,7 +115,11 @@ impl Changes {
         if old.digest() == new.digest() {
             return;
         }
-        let (old, new) = (old.decisions(now), new.decisions(now));
+        let (Some(old), Some(new)) = (old.decisions(now), new.decisions(now)) else {
+            let compare = "too many decisions to compare here: see `jumpgate policy matrix`";
+            self.lines.push(compare.to_owned());
+            return;
+        };
         self.lines.extend(old.difference(&new).map(|line| format!("- {line}")));
         self.lines.extend(new.difference(&old).map(|line| format!("+ {line}")));
     }
@@ -109,8 +147,17 @@ impl Changes {
         for (id, department) in &new.departments {
             match old.departments.get(id) {
                 None => say(format!("departments.{id} is added")),
-                Some(before) => parts_that_differ(before, department)
-                    .for_each(|part| say(format!("departments.{id}.{part} changes"))),
+                Some(before) => {
+                    parts_that_differ(before, department)
+                        .for_each(|part| say(format!("departments.{id}.{part} changes")));
+                    for (name, endpoint) in &department.endpoints {
+                        let old = before.endpoints.get(name).map_or("none", |it| &it.base_url);
+                        let new = &endpoint.base_url;
+                        if old != new {
+                            say(format!("departments.{id}.endpoints.{name}: {old} becomes {new}"));
+                        }
+                    }
+                }
             }
         }
         let callers = |settings: &Settings| -> BTreeMap<String, CallerSettings> {
@@ -129,10 +176,22 @@ impl Changes {
         let differ = [
             ("quotas", old.quotas != new.quotas),
             ("in_flight_max", old.in_flight_max != new.in_flight_max),
-            ("admin.accounts", old.admin.accounts != new.admin.accounts),
         ];
         let differ = differ.into_iter().filter(|(_, differs)| *differs);
         differ.for_each(|(key, _)| say(format!("{key} changes")));
+        let accounts = |settings: &Settings| -> BTreeSet<String> {
+            let said = |it: &AccountSettings| {
+                let AccountSettings { name, uid, roles } = it;
+                format!("account {name} with uid {uid} as {roles:?}")
+            };
+            settings.admin.accounts.iter().map(said).collect()
+        };
+        let (before, after) = (accounts(old), accounts(new));
+        before.difference(&after).for_each(|account| say(format!("- {account}")));
+        after.difference(&before).for_each(|account| say(format!("+ {account}")));
+        if old.listener.crl_files != new.listener.crl_files && new.listener.crl_files.is_empty() {
+            say("REVOCATION IS NO LONGER CHECKED".to_owned());
+        }
     }
 }
 
@@ -148,6 +207,11 @@ pub(super) fn named(id: &DepartmentId, department: &Department) -> Details<'stat
         .with("name", manifest.name.clone())
         .with("version", manifest.version.clone())
         .with("digest", department.adapter().digest().to_string())
+}
+
+/// What an entry about a part of the configuration says.
+pub(super) fn of_part(part: &str, old: Digest, new: Digest) -> Details<'static> {
+    old_and_new(Details::new().with("part", part.to_owned()), old, new)
 }
 
 fn old_and_new(details: Details<'static>, old: Digest, new: Digest) -> Details<'static> {

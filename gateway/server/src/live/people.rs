@@ -12,7 +12,7 @@ use crate::config::{AdminSettings, Role};
 pub struct Person {
     /// His name, for sealed fields only.
     pub(super) name: String,
-    uid: u32,
+    pub(super) uid: u32,
     roles: Vec<Role>,
 }
 
@@ -58,7 +58,8 @@ pub(super) struct Proposal<T> {
     pub what: T,
     /// What it does, a line for each.
     pub lines: Vec<String>,
-    pub by: Person,
+    /// Whose it is, by his user id: what he may do can change until it is approved.
+    pub by: u32,
     pub until: Timestamp,
 }
 
@@ -71,6 +72,8 @@ pub(super) enum NotApproved {
     SamePerson,
     #[error("one of the two people must have the role security")]
     NoSecurity,
+    #[error("whoever proposed it may no longer do so; propose it yourself")]
+    NoLongerTheirs,
 }
 
 impl<T> Proposals<T> {
@@ -79,7 +82,7 @@ impl<T> Proposals<T> {
     }
 
     /// Takes one more; beyond [`PROPOSALS_MAX`] the oldest is forgotten.
-    pub fn add(&mut self, what: T, lines: Vec<String>, by: Person, now: Timestamp) -> &Proposal<T> {
+    pub fn add(&mut self, what: T, lines: Vec<String>, by: u32, now: Timestamp) -> &Proposal<T> {
         self.forget(now);
         if self.waiting.len() >= PROPOSALS_MAX {
             self.waiting.remove(0);
@@ -89,24 +92,31 @@ impl<T> Proposals<T> {
         &self.waiting[self.waiting.len() - 1]
     }
 
-    /// Takes out what `person` approves.
+    /// Takes out what `person` approves; `known` says who a user id is now.
     pub fn approve(
         &mut self,
         id: &str,
         person: &Person,
+        known: impl Fn(u32) -> Option<Person>,
         now: Timestamp,
-    ) -> Result<Proposal<T>, NotApproved> {
+    ) -> Result<(Proposal<T>, Person), NotApproved> {
         self.forget(now);
         let found = self.waiting.iter().position(|proposal| proposal.id == id);
         let at = found.ok_or(NotApproved::Unknown)?;
-        let by = &self.waiting[at].by;
+        let by = known(self.waiting[at].by).filter(Person::may_act);
+        let by = by.ok_or(NotApproved::NoLongerTheirs)?;
         if by.uid == person.uid {
             return Err(NotApproved::SamePerson);
         }
         if !by.is_security() && !person.is_security() {
             return Err(NotApproved::NoSecurity);
         }
-        Ok(self.waiting.remove(at))
+        Ok((self.waiting.remove(at), by))
+    }
+
+    /// Forgets what `is_void` names.
+    pub fn drop_void(&mut self, is_void: impl Fn(&T) -> bool) {
+        self.waiting.retain(|proposal| !is_void(&proposal.what));
     }
 
     /// What waits, oldest first.
@@ -147,11 +157,13 @@ mod tests {
         let (operator, other) = (person(1, &[Role::Operator]), person(2, &[Role::Operator]));
         let security = person(3, &[Role::Security]);
         let mut proposals = Proposals::new();
-        let mut propose = |by: &Person| proposals.add("act", vec![], by.clone(), now).id.clone();
+        let mut propose = |by: &Person| proposals.add("act", vec![], by.uid, now).id.clone();
         let (first, second, third) = (propose(&operator), propose(&security), propose(&operator));
         let mut approve = |id: &str, by: &Person, after_s: i64| {
             let now = now + jiff::SignedDuration::from_secs(after_s);
-            proposals.approve(id, by, now).map(|proposal| proposal.what)
+            let people = [&operator, &other, &security];
+            let known = |uid| people.into_iter().find(|it| it.uid == uid).cloned();
+            proposals.approve(id, by, known, now).map(|(proposal, _)| proposal.what)
         };
         assert_eq!(approve("0000", &security, 0), Err(NotApproved::Unknown));
         assert_eq!(approve(&first, &operator, 0), Err(NotApproved::SamePerson));
@@ -164,10 +176,24 @@ mod tests {
     }
 
     #[test]
+    fn who_lost_his_role_since_is_no_first_person() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut proposals = Proposals::new();
+        let id = proposals.add("act", vec![], 1, now).id.clone();
+        let security = person(3, &[Role::Security]);
+        for since in [None, Some(person(1, &[Role::Auditor]))] {
+            let refused = proposals.approve(&id, &security, |_| since.clone(), now);
+            assert_eq!(refused.map(|_| ()), Err(NotApproved::NoLongerTheirs));
+        }
+        proposals.drop_void(|act| *act == "act");
+        assert!(proposals.waiting(now).is_empty());
+    }
+
+    #[test]
     fn proposals_have_a_maximum() {
         let mut proposals = Proposals::new();
         for _ in 0..=PROPOSALS_MAX {
-            proposals.add((), vec![], person(1, &[Role::Operator]), Timestamp::UNIX_EPOCH);
+            proposals.add((), vec![], 1, Timestamp::UNIX_EPOCH);
         }
         assert_eq!(proposals.waiting(Timestamp::UNIX_EPOCH).len(), PROPOSALS_MAX);
     }

@@ -1,9 +1,10 @@
 //! What acts have decided and a restart must not undo: which departments are switched off, and the
 //! newest version of each department's rules.
 //!
-//! *Trusted: whoever may write the file can switch a department on unseen until the next start,
-//! whose entries say what is off. Must not be lost: without it every department starts switched on.
-//! Written by the gateway only, as a whole, synced before it counts.*
+//! *Trusted: whoever may write the file can switch a department on at the next start, whose entries
+//! say what is off. Must not be lost: where the log has entries and the file is not there, every
+//! department starts switched off. Written by the gateway only, as a whole, synced before it
+//! counts.*
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -30,6 +31,8 @@ const VERSION: u32 = 1;
 pub(super) struct State {
     path: PathBuf,
     decided: Decided,
+    /// What the file holds; what it could not be made to hold is in `decided` alone.
+    written: Option<Decided>,
 }
 
 /// What acts have decided cannot be read, kept or followed.
@@ -39,7 +42,7 @@ pub enum StateFault {
     #[error("{0}: {1}")]
     File(PathBuf, #[source] io::Error),
     /// The file is not one of the gateway's.
-    #[error("{0} is damaged: restore it from a backup, or remove it to start with everything on")]
+    #[error("{0} is damaged: restore it from a backup; without it every department starts off")]
     Damaged(PathBuf),
     /// An older version of a department's rules than one that was in force.
     #[error(
@@ -59,17 +62,24 @@ pub enum StateFault {
 impl State {
     /// Reads the file; one that does not exist yet stands for nothing decided.
     pub fn open(path: &Path) -> Result<Self, StateFault> {
-        let decided = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice::<Decided>(&bytes)
-                .ok()
-                .filter(|decided| decided.version == VERSION)
-                .ok_or_else(|| StateFault::Damaged(path.to_owned()))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Decided { version: VERSION, ..Decided::default() }
-            }
+        let written = match fs::read(path) {
+            Ok(bytes) => Some(
+                serde_json::from_slice::<Decided>(&bytes)
+                    .ok()
+                    .filter(|decided| decided.version == VERSION)
+                    .ok_or_else(|| StateFault::Damaged(path.to_owned()))?,
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(StateFault::File(path.to_owned(), error)),
         };
-        Ok(Self { path: path.to_owned(), decided })
+        let none = Decided { version: VERSION, ..Decided::default() };
+        let decided = written.clone().unwrap_or(none);
+        Ok(Self { path: path.to_owned(), decided, written })
+    }
+
+    /// True if there was no file.
+    pub fn is_missing(&self) -> bool {
+        self.written.is_none()
     }
 
     /// The departments that were switched off.
@@ -77,14 +87,17 @@ impl State {
         self.decided.switched_off.iter().filter_map(|id| id.parse().ok())
     }
 
-    /// Keeps how a department is switched, durable before it returns.
-    pub fn switch(&mut self, department: &DepartmentId, on: bool) -> Result<(), StateFault> {
+    /// Keeps that a department is off, durable before it returns. Where that fails, the next thing
+    /// that is kept keeps it too.
+    pub fn switch_off(&mut self, department: &DepartmentId) -> Result<(), StateFault> {
+        self.decided.switched_off.insert(department.to_string());
+        self.keep(self.decided.clone())
+    }
+
+    /// Keeps that a department is on, durable before it returns.
+    pub fn switch_on(&mut self, department: &DepartmentId) -> Result<(), StateFault> {
         let mut decided = self.decided.clone();
-        if on {
-            decided.switched_off.remove(department.as_str());
-        } else {
-            decided.switched_off.insert(department.to_string());
-        }
+        decided.switched_off.remove(department.as_str());
         self.keep(decided)
     }
 
@@ -107,8 +120,9 @@ impl State {
         self.keep(decided)
     }
 
+    /// Writes the file, unless it holds the same already.
     fn keep(&mut self, decided: Decided) -> Result<(), StateFault> {
-        if decided == self.decided {
+        if self.written.as_ref() == Some(&decided) {
             return Ok(());
         }
         let fault = |error| StateFault::File(self.path.clone(), error);
@@ -125,6 +139,7 @@ impl State {
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
         write().map_err(fault)?;
+        self.written = Some(decided.clone());
         self.decided = decided;
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use jumpgate::development::Authority;
 use jumpgate_querylog::{Act, FieldId, Kind};
 
 use super::{KILL, act, detail};
@@ -125,7 +126,7 @@ async fn a_reload_that_may_take_protection_away_takes_two() {
     let newer = office.propose(SECURITY, &["reload", CONFIG]).await;
     assert!(office.run(OPERATOR, &["approve", CONFIG, &newer]).await.0);
     let (approved, said) = office.run(SECURITY, &["approve", CONFIG, &number]).await;
-    assert!(!approved && said.contains("propose it again"), "{said}");
+    assert!(!approved && said.contains("nothing waits"), "{said}");
     drop((one, other));
     office.harness.finish().await;
 }
@@ -157,5 +158,50 @@ async fn who_has_no_account_sees_nothing_and_who_audits_does_nothing() {
     assert!(office.run(OPERATOR, &["kill", CONFIG, "civil-registry"]).await.0);
     assert_problem(&client.ask(&age(18, WIDOW)).await, 503, "department-switched-off");
     drop(client);
+    office.harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_proposed_before_a_department_was_switched_off_is_void() {
+    let Some(office) = Office::open().await else { return };
+    let kill = ["kill", CONFIG, "civil-registry"];
+    let revive = ["revive", CONFIG, "civil-registry"];
+    assert!(office.run(OPERATOR, &kill).await.0);
+    let (first, second) =
+        (office.propose(OPERATOR, &revive).await, office.propose(OPERATOR, &revive).await);
+    assert!(office.run(SECURITY, &["approve", CONFIG, &first]).await.0);
+    let (_, said) = office.run(OPERATOR, &revive).await;
+    assert!(said.contains("so already"), "{said}");
+    assert!(office.run(OPERATOR, &kill).await.0);
+    let (approved, said) = office.run(SECURITY, &["approve", CONFIG, &second]).await;
+    assert!(!approved && said.contains("nothing waits"), "{said}");
+    let (_, said) = office.run(SECURITY, &["approve", CONFIG]).await;
+    assert_eq!(said, "", "nothing waits");
+    let mut client = office.harness.client("one-window").await;
+    assert_problem(&client.ask(&age(18, WIDOW)).await, 503, "department-switched-off");
+    drop(client);
+    office.harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_decide_whom_to_believe_take_two() {
+    let Some(office) = Office::open().await else { return };
+    let reload = ["reload", CONFIG];
+    let folder = office.harness.folder();
+    office.harness.revoke(5, &[&[7]]);
+    assert!(office.run(OPERATOR, &reload).await.1.contains("in force"));
+    // An older list would let somebody in again.
+    office.harness.revoke(4, &[]);
+    let (_, said) = office.run(OPERATOR, &reload).await;
+    assert!(said.contains("OLDER") && said.contains("second person"), "{said}");
+    office.harness.revoke(6, &[&[7]]);
+    assert!(office.run(OPERATOR, &reload).await.1.contains("in force"));
+    // Another authority for callers.
+    let other = Authority::new("another authority").unwrap();
+    let both = [office.harness.authority.certificate(), other.certificate()].concat();
+    fs::write(folder.join("authority.crt"), both).unwrap();
+    let number = office.propose(OPERATOR, &reload).await;
+    let (_, said) = office.run(SECURITY, &["approve", CONFIG]).await;
+    assert!(said.contains(&number) && said.contains("trust anchors"), "{said}");
     office.harness.finish().await;
 }
