@@ -2,7 +2,9 @@
 
 mod people;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -15,9 +17,10 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use crate::harness::questions::{WIDOW, age, insured};
-use crate::harness::{Client, Harness, Protocol, Setup, eventually, parts};
+use crate::harness::{Client, Harness, PATIENCE, Protocol, Setup, eventually, parts};
 use crate::http::assert_problem;
 
 const KILL: &str = "/departments/civil-registry/kill";
@@ -266,10 +269,19 @@ async fn whoever_hangs_up_leaves_no_act_half_done() {
     let harness = Harness::start().await;
     let mut other = harness.client("other-window").await;
     harness.reconfigure(NO_AGES_FOR_OTHERS);
+    // A configuration that is read only when the test writes it.
+    let config = harness.folder().join("jumpgate.toml");
+    let text = fs::read(&config).unwrap();
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
     let mut socket = UnixStream::connect(harness.folder().join("admin.sock")).await.unwrap();
     socket.write_all(b"POST /reload HTTP/1.1\r\nhost: admin\r\n\r\n").await.unwrap();
-    // The connection is read to the end of its request before it is seen to be gone.
+    let open = tokio::task::spawn_blocking(move || File::create(config).unwrap());
+    // The pipe opens when the act reads it.
+    let mut pipe = timeout(PATIENCE, open).await.unwrap().unwrap();
     drop(socket);
+    pipe.write_all(&text).unwrap();
+    drop(pipe);
     let in_force = async || {
         let (_, status) = harness.at_socket(Method::GET, "/status").await;
         (status["in_force"]["reloads"] == 1).then_some(())
