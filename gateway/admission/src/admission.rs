@@ -20,7 +20,7 @@ use crate::department::{Department, DepartmentReading};
 use crate::in_flight::InFlight;
 use crate::policy::{Decision, Policy, PolicyQuestion, RuleId};
 use crate::quota::{Limiter, QuotaReading};
-use crate::settings::{AdmissionPlan, CallerRates, DepartmentSettings, RateSettings};
+use crate::settings::{AdmissionPlan, CallerRates, DepartmentSettings, RateSettings, RoleName};
 
 /// Decides whether a query may be asked now. One for the whole gateway; shared by reference.
 pub struct Admission<C: Clock = DefaultClock> {
@@ -158,7 +158,8 @@ impl<C: Clock + Clone> Admission<C> {
         Ok(CallerAllowance { reading })
     }
 
-    /// Every check after the caller's own quota. Waits at the department's bulkhead only, for at
+    /// Every check after the caller's own quota; `operator` has the roles that a signed token gives
+    /// the operator, or is none without one. Waits at the department's bulkhead only, for at
     /// most its `wait_ms_max` and never past `deadline`. Dropping the future gives everything back.
     ///
     /// # Errors
@@ -166,6 +167,7 @@ impl<C: Clock + Clone> Admission<C> {
     pub async fn admit(
         &self,
         caller: &CallerId,
+        operator: Option<&[RoleName]>,
         query: &Query,
         deadline: Instant,
     ) -> Result<Permit<C>, Box<Rejected>> {
@@ -173,7 +175,7 @@ impl<C: Clock + Clone> Admission<C> {
             // A query of another catalogue than the plan was checked against.
             return Err(Rejected::new(Denied::NotGranted, None, None));
         };
-        let admitted = self.permit(department, caller, query, deadline).await;
+        let admitted = self.permit(department, (caller, operator), query, deadline).await;
         let denied = admitted.as_ref().err().map(|(denied, ..)| denied);
         department.count_admission(denied);
         admitted.map_err(|(denied, rule, quota)| Rejected::new(denied, rule, quota))
@@ -182,7 +184,7 @@ impl<C: Clock + Clone> Admission<C> {
     async fn permit(
         &self,
         department: &Arc<Department<C>>,
-        caller: &CallerId,
+        (caller, operator): (&CallerId, Option<&[RoleName]>),
         query: &Query,
         deadline: Instant,
     ) -> Result<Permit<C>, (Denied, Option<RuleId>, Option<QuotaReading>)> {
@@ -192,6 +194,7 @@ impl<C: Clock + Clone> Admission<C> {
             purpose: query.purpose(),
             subject_kind: &query.subject().kind().id,
             has_case: query.case().is_some(),
+            operator,
         };
         let rule = match self.policy.decide(&question, || (self.civil_now)()) {
             Decision::Permitted(rule) => rule,

@@ -29,12 +29,12 @@ pub use department::{DepartmentCounts, DepartmentReading};
 pub use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 pub use in_flight::{InFlight, InFlightGuard};
 pub use policy::{
-    Decision, Explained, Policy, PolicyQuestion, RuleId, SignatureFault, SignedRules, Weighed,
-    department_key,
+    Decision, Explained, Policy, PolicyQuestion, ROLES_MAX, RuleId, SignatureFault, SignedRules,
+    Weighed, department_key,
 };
 pub use quota::{QuotaReading, RateLimitHeaders, rate_limit_headers};
 pub use settings::{
-    AdmissionMistake, AdmissionPlan, AdmissionSettings, BreakerSettings, CallerQuotaSettings,
-    Channel, DepartmentSettings, GrantSettings, PolicyFile, PolicySettings, QuotaSettings,
-    RateSettings, SignedPolicyFile,
+    AdmissionMistake, AdmissionPlan, AdmissionSettings, BreakerSettings, CallerFacts,
+    CallerQuotaSettings, Channel, DepartmentSettings, GrantSettings, PolicyFile, PolicySettings,
+    QuotaSettings, RateSettings, RoleName, SignedPolicyFile,
 };

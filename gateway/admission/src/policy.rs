@@ -4,7 +4,7 @@
 //! grants of the configuration become such rules. What no rule permits is denied, and a rule that
 //! forbids always wins. A decision never depends on the subject. Cedar looks at every rule it is
 //! given, so each pair of caller and predicate is given those only that can be about it, and keeps
-//! what they decided unless one of them looks at the time.
+//! what they decided unless one of them looks at the time or at the operator.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
@@ -19,7 +19,7 @@ use jumpgate_catalogue::{
     CallerId, Catalogue, Digest, Predicate, PredicateId, Purpose, SubjectKindId,
 };
 
-use crate::settings::{Channel, Mistakes, PolicySettings};
+use crate::settings::{CallerFacts, Channel, Mistakes, PolicySettings, RoleName};
 
 mod rule;
 pub(crate) mod schema;
@@ -47,6 +47,8 @@ pub struct PolicyQuestion<'a> {
     pub subject_kind: &'a SubjectKindId,
     /// Whether the caller has named a case.
     pub has_case: bool,
+    /// The roles that a signed token gives the operator; none without such a token.
+    pub operator: Option<&'a [RoleName]>,
 }
 
 /// What the policy says to a question, with the rule that decided.
@@ -73,7 +75,9 @@ pub struct Policy {
 
 struct Asker {
     principal: EntityUid,
-    channel: Channel,
+    facts: CallerFacts,
+    /// What a token can say of an operator's roles: every combination; none without tokens.
+    operators: Vec<Option<Vec<RoleName>>>,
     cells: HashMap<PredicateId, Cell>,
 }
 
@@ -96,6 +100,7 @@ struct Slice {
     rules: Vec<usize>,
     set: PolicySet,
     time_use: TimeUse,
+    looks_at_operator: bool,
 }
 
 /// When a question is asked, as rules see it.
@@ -113,6 +118,7 @@ struct Asked<'a> {
     subject_kind: &'a SubjectKindId,
     has_case: bool,
     channel: Channel,
+    operator: Option<&'a [RoleName]>,
 }
 
 impl Policy {
@@ -122,7 +128,7 @@ impl Policy {
         settings: &PolicySettings,
         grants: String,
         catalogue: &Catalogue,
-        callers: &BTreeMap<CallerId, Channel>,
+        callers: &BTreeMap<CallerId, CallerFacts>,
         mistakes: &mut Mistakes,
     ) -> Self {
         let schema_text = schema::schema(catalogue, callers);
@@ -153,7 +159,7 @@ impl Policy {
             return Decision::NotGranted;
         }
         let Some(place) = cell.place(question) else { return Decision::NotGranted };
-        if cell.slice.time_use == TimeUse::Never {
+        if cell.slice.time_use == TimeUse::Never && !cell.slice.looks_at_operator {
             let kept =
                 cell.kept.get_or_init(|| (0..cell.places()).map(|_| OnceLock::new()).collect());
             let kept = kept.get(place).map(|kept| {
@@ -275,8 +281,8 @@ impl Cell {
 
 impl<'a> Asked<'a> {
     fn of(question: &PolicyQuestion<'a>, asker: &Asker) -> Self {
-        let PolicyQuestion { purpose, subject_kind, has_case, .. } = *question;
-        Self { purpose, subject_kind, has_case, channel: asker.channel }
+        let PolicyQuestion { purpose, subject_kind, has_case, operator, .. } = *question;
+        Self { purpose, subject_kind, has_case, channel: asker.facts.channel, operator }
     }
 }
 
@@ -304,11 +310,18 @@ fn context(asked: &Asked<'_>, moment: &Moment) -> Option<Context> {
         ("hour".to_owned(), E::new_long(moment.hour)),
         ("weekday".to_owned(), E::new_long(moment.weekday)),
     ]);
+    let roles = asked.operator.unwrap_or_default().iter();
+    let roles: Option<Vec<E>> = roles.map(|role| entity(schema::OPERATOR_ROLE, role)).collect();
+    let operator = E::new_record([
+        ("signed".to_owned(), E::new_bool(asked.operator.is_some())),
+        ("roles".to_owned(), E::new_set(roles?)),
+    ]);
     let pairs = [
         ("purpose", entity(schema::PURPOSE, asked.purpose.as_str())?),
         ("subject_kind", entity(schema::SUBJECT_KIND, asked.subject_kind.as_str())?),
         ("has_case", E::new_bool(asked.has_case)),
         ("channel", entity(schema::CHANNEL, asked.channel.as_str())?),
+        ("operator", operator.ok()?),
         ("time", time.ok()?),
     ];
     Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value))).ok()
@@ -364,7 +377,7 @@ fn read(
 fn askers(
     rules: &[Rule],
     catalogue: &Catalogue,
-    callers: &BTreeMap<CallerId, Channel>,
+    callers: &BTreeMap<CallerId, CallerFacts>,
 ) -> HashMap<CallerId, Asker> {
     // Most pairs share their rules with others.
     let mut slices: BTreeMap<Vec<usize>, Arc<Slice>> = BTreeMap::new();
@@ -375,17 +388,36 @@ fn askers(
         Arc::clone(slices.entry(of).or_insert_with_key(make))
     };
     let targets: Vec<Arc<Target>> = catalogue.predicates().filter_map(target).collect();
-    let of_caller = |(id, &channel): (&CallerId, &Channel)| {
+    let of_caller = |(id, facts): (&CallerId, &CallerFacts)| {
         let principal: EntityUid = schema::reference(schema::CALLER, id).parse().ok()?;
         let cells = targets.iter().map(|target| {
             let (slice, target) = (slice(&principal, target), Arc::clone(target));
             (target.predicate.id.clone(), Cell { target, slice, kept: OnceLock::new() })
         });
         let cells = cells.collect();
-        Some((id.clone(), Asker { principal, channel, cells }))
+        let operators = match facts.operator_roles.as_deref() {
+            None => vec![None],
+            Some(roles) => combinations(roles).map(Some).collect(),
+        };
+        Some((id.clone(), Asker { principal, facts: facts.clone(), operators, cells }))
     };
     callers.iter().filter_map(of_caller).collect()
 }
+
+/// Every set of some of these roles, the smallest first.
+fn combinations(roles: &[RoleName]) -> impl Iterator<Item = Vec<RoleName>> {
+    let sets = 0_u32..1 << roles.len().min(ROLES_MAX);
+    let mut sets: Vec<u32> = sets.collect();
+    sets.sort_by_key(|set| set.count_ones());
+    sets.into_iter().map(|set| {
+        let of_set = roles.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
+        of_set.map(|(_, role)| RoleName::clone(role)).collect()
+    })
+}
+
+/// Roles of one issuer that rules can speak of. Each more doubles the questions by which the matrix
+/// is made.
+pub const ROLES_MAX: usize = 5;
 
 /// None only if an id could not be that of an entity, which the ids' own rules exclude.
 fn target(predicate: &Arc<Predicate>) -> Option<Arc<Target>> {
@@ -398,8 +430,9 @@ impl Slice {
     fn of(all: &[Rule], rules: Vec<usize>) -> Self {
         let set = PolicySet::from_policies(rules.iter().map(|&at| all[at].cedar.clone()));
         let time_use = rules.iter().map(|&at| all[at].time_use).max().unwrap_or(TimeUse::Never);
+        let looks_at_operator = rules.iter().any(|&at| all[at].looks_at_operator);
         // Every rule has another name.
-        Self { set: set.unwrap_or_default(), rules, time_use }
+        Self { set: set.unwrap_or_default(), rules, time_use, looks_at_operator }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Zoned;
 use jumpgate_catalogue::{CallerId, Catalogue, Query, QueryId, Question};
 
-use crate::settings::{AdmissionMistake, AdmissionPlan, AdmissionSettings, Channel};
+use crate::settings::{AdmissionMistake, AdmissionPlan, AdmissionSettings, CallerFacts};
 
 pub(crate) const CALLERS: [&str; 4] = ["court-registry", "one-window", "pension-office", "school"];
 
@@ -22,8 +22,8 @@ pub(crate) fn check(toml: &str) -> Result<AdmissionPlan, Vec<AdmissionMistake>> 
     settings(toml).check(&catalogue(), &callers())
 }
 
-pub(crate) fn callers() -> [(CallerId, Channel); 4] {
-    CALLERS.map(|id| (caller(id), Channel::Counter))
+pub(crate) fn callers() -> [(CallerId, CallerFacts); 4] {
+    CALLERS.map(|id| (caller(id), CallerFacts::default()))
 }
 
 /// Monday, 23 November 2026, ten o'clock.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId};
@@ -77,6 +78,18 @@ pub enum Channel {
     /// A system asks by itself, without a person waiting.
     System,
 }
+
+/// What rules see of a caller, by configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallerFacts {
+    /// How people reach it.
+    pub channel: Channel,
+    /// The roles that a signed token can give its operators; none if it sends no such tokens.
+    pub operator_roles: Option<Arc<[RoleName]>>,
+}
+
+/// A role of operators, as tokens, configuration and rules name it.
+pub type RoleName = Arc<str>;
 
 impl Channel {
     /// Every channel.
@@ -210,14 +223,14 @@ impl AdmissionSettings {
     pub fn check(
         mut self,
         catalogue: &Catalogue,
-        channels: &[(CallerId, Channel)],
+        callers: &[(CallerId, CallerFacts)],
     ) -> Result<AdmissionPlan, Vec<AdmissionMistake>> {
-        let channels: BTreeMap<CallerId, Channel> = channels.iter().cloned().collect();
-        let callers: BTreeSet<CallerId> = channels.keys().cloned().collect();
+        let facts: BTreeMap<CallerId, CallerFacts> = callers.iter().cloned().collect();
+        let callers: BTreeSet<CallerId> = facts.keys().cloned().collect();
         let departments = departments(catalogue);
         let mut mistakes = Mistakes::default();
         let grants = grants::rules(&self.grants, catalogue, &callers, &mut mistakes);
-        let policy = Policy::compile(&self.policy, grants, catalogue, &channels, &mut mistakes);
+        let policy = Policy::compile(&self.policy, grants, catalogue, &facts, &mut mistakes);
         self.quotas.check(&callers, &departments, &mut mistakes);
         for (id, department) in &self.departments {
             let key = format!("departments.{id}");

@@ -20,7 +20,7 @@ pub use fault::{Blame, Fault, FaultCode};
 pub use ids::{
     CallerId, DepartmentId, Digest, InvalidId, PredicateId, Purpose, QueryId, SubjectKindId,
 };
-pub use query::{ParameterValue, Query, Question};
+pub use query::{ParameterValue, Query, Question, is_note};
 pub use refusal::{Refusal, RefusalCode};
 pub use subject::{IdentifierRule, Reveals, Subject, SubjectFault, SubjectKind};
 pub use verdict::{Finding, Reason, Verdict};

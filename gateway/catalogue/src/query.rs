@@ -248,8 +248,14 @@ fn refuse_unknown_parameter(specs: &[ParameterSpec]) -> Refusal {
 /// A case number or an operator name fits a sealed field of an entry, whose size is bounded.
 const NOTE_BYTES_MAX: usize = 64;
 
+/// True for a text that can be a case number or an operator's name: 1 to 64 bytes that a reviewer
+/// sees as they are.
+pub fn is_note(text: &str) -> bool {
+    text.len() <= NOTE_BYTES_MAX && is_readable(text)
+}
+
 fn check_note(field: &str, text: Option<&str>) -> Result<(), Refusal> {
-    if text.is_none_or(|text| text.len() <= NOTE_BYTES_MAX && is_readable(text)) {
+    if text.is_none_or(is_note) {
         return Ok(());
     }
     let mend = format!(

@@ -9,6 +9,10 @@ use std::time::Duration;
 pub enum RefusalCode {
     /// The peer showed no certificate that names a caller.
     Unauthenticated,
+    /// The operator's token is missing or not good for this caller.
+    OperatorUnproven,
+    /// The keys that operators' tokens are signed with cannot be had.
+    OperatorKeysUnavailable,
     /// No such path.
     NotFound,
     /// The path exists, the method does not.
@@ -63,8 +67,10 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the order a request meets them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Unauthenticated,
+        Self::OperatorUnproven,
+        Self::OperatorKeysUnavailable,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -96,6 +102,8 @@ impl RefusalCode {
     pub fn code(self) -> &'static str {
         match self {
             Self::Unauthenticated => "unauthenticated",
+            Self::OperatorUnproven => "operator-unproven",
+            Self::OperatorKeysUnavailable => "operator-keys-unavailable",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::UnsupportedMediaType => "unsupported-media-type",

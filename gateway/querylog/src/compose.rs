@@ -255,13 +255,15 @@ impl Composer<'_> {
         let as_of = date_text(ask.as_of);
         let parameters =
             if ask.parameters.is_empty() { None } else { Some(parameters_cbor(ask.parameters)) };
-        let mut values: Vec<FieldValue<'_>> = Vec::with_capacity(6);
+        let mut values: Vec<FieldValue<'_>> = Vec::with_capacity(7);
         values.push((FieldId::AsOf, &as_of));
         values.extend(ask.operator.map(|text| (FieldId::Operator, text.as_bytes())));
         values.extend(ask.case.map(|text| (FieldId::Case, text.as_bytes())));
         values.push((FieldId::SubjectHandle, &subject.handle));
         values.push((FieldId::RequestToken, &ask.request_token));
         values.extend(parameters.as_ref().map(|cbor| (FieldId::Parameters, &cbor[..])));
+        let issuer = ask.operator_issuer.map(|text| (FieldId::OperatorIssuer, text.as_bytes()));
+        values.extend(issuer);
         self.record(entry, &values, subject)
     }
 

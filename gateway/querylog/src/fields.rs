@@ -57,11 +57,14 @@ pub enum FieldId {
     PreviousIndex = 13,
     /// Reserved: where in a reply an adapter gave up.
     Position = 14,
+    /// Who signed for the operator, UTF-8: the issuer of his token. Absent where the caller names
+    /// him by itself.
+    OperatorIssuer = 15,
 }
 
 impl FieldId {
     /// Every id, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Verdict,
         Self::AsOf,
         Self::NextAsOf,
@@ -76,6 +79,7 @@ impl FieldId {
         Self::SubjectCounter,
         Self::PreviousIndex,
         Self::Position,
+        Self::OperatorIssuer,
     ];
 
     /// The number in the format.
@@ -105,6 +109,7 @@ impl FieldId {
             Self::SubjectCounter => "subject_counter",
             Self::PreviousIndex => "previous_index",
             Self::Position => "position",
+            Self::OperatorIssuer => "operator_issuer",
         }
     }
 }

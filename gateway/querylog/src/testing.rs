@@ -366,6 +366,7 @@ impl Question {
             subject: SubjectRef { kind: &self.kind, identifier: &self.identifier },
             case: Some(&self.case),
             operator: Some(&self.operator),
+            operator_issuer: Some("ISSUER-NAME"),
             request_token: self.request_token,
             rule: Some("counter"),
             as_of: self.as_of,

@@ -42,6 +42,8 @@ pub struct AskHeader<'a> {
     pub case: Option<&'a str>,
     /// The person at the caller's desk; sealed.
     pub operator: Option<&'a str>,
+    /// Who signed for the operator; sealed. None where the caller names him by itself.
+    pub operator_issuer: Option<&'a str>,
     /// Keyed digest of the request's body, from [`crate::QueryLog::request_token`]; sealed.
     pub request_token: [u8; 32],
     /// The rule of the policy that decided; in clear. None where none was about the question.

@@ -5,6 +5,7 @@ use jumpgate_catalogue::{Query, Refusal};
 use tokio::time::Instant;
 
 use crate::caller::Caller;
+use crate::operator::Operator;
 
 /// A query that admission let through. Made by [`Admitted::by`] only; holds what is given back with
 /// the closing entry.
@@ -49,7 +50,8 @@ impl Admitted {
             Ok(guard) => guard,
             Err(refusal) => return Err(Box::new(Refused::early(caller, query, refusal))),
         };
-        match admission.admit(caller.id(), &query, deadline).await {
+        let roles = caller.operator().map(Operator::roles);
+        match admission.admit(caller.id(), roles, &query, deadline).await {
             Ok(permit) => Ok(Self { caller, query, permit, deadline, in_flight }),
             Err(rejected) => {
                 let Rejected { refusal, rule, quota: department_quota } = *rejected;

@@ -5,13 +5,14 @@
 //! query.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jumpgate_catalogue::{CallerId, Digest};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::{CallerName, Rights, Shown};
+use crate::operator::Operator;
 use crate::trust::Trust;
 
 /// Who asks. Holding one proves a verified certificate, or the listener that the configuration
@@ -20,6 +21,18 @@ use crate::trust::Trust;
 pub struct Caller {
     id: CallerId,
     rights: Rights,
+    operators: Operators,
+}
+
+/// What is known of the people at a caller's desk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operators {
+    /// The caller names them, or does not.
+    Claimed,
+    /// The caller must send their tokens; of the issuer with this name in the configuration.
+    Required(Arc<str>),
+    /// A token is good for this caller.
+    Proven(Arc<Operator>),
 }
 
 /// The callers, by what names them in a certificate.
@@ -72,16 +85,42 @@ impl Caller {
         self.rights
     }
 
+    /// What is known of the person at its desk.
+    pub fn operators(&self) -> &Operators {
+        &self.operators
+    }
+
+    /// The person at its desk, if his token was checked.
+    pub fn operator(&self) -> Option<&Operator> {
+        match &self.operators {
+            Operators::Proven(operator) => Some(operator),
+            Operators::Claimed | Operators::Required(_) => None,
+        }
+    }
+
+    /// The same caller with the person whose token was checked for it.
+    pub(crate) fn with_operator(mut self, operator: Operator) -> Self {
+        self.operators = Operators::Proven(Arc::new(operator));
+        self
+    }
+
     /// The fixed caller of the listener in clear. Believes whoever connects.
     pub(crate) fn dangerous_clear(id: CallerId) -> Self {
-        Self { id, rights: Rights::default() }
+        Self { id, rights: Rights::default(), operators: Operators::Claimed }
     }
 }
 
 impl Callers {
     /// The callers of a configuration.
     pub fn new(names: &[CallerName]) -> Self {
-        let caller = |name: &CallerName| Caller { id: name.id.clone(), rights: name.rights };
+        let caller = |name: &CallerName| Caller {
+            id: name.id.clone(),
+            rights: name.rights,
+            operators: match &name.operators {
+                Some(issuer) => Operators::Required(Arc::clone(issuer)),
+                None => Operators::Claimed,
+            },
+        };
         Self { by_shown: names.iter().map(|name| (name.shown.clone(), caller(name))).collect() }
     }
 
@@ -136,7 +175,8 @@ impl Session {
         checked.caller.clone()
     }
 
-    fn fingerprint(&self) -> Digest {
+    /// SHA-256 of the certificate that was shown.
+    pub fn fingerprint(&self) -> Digest {
         Digest::of(self.chain.first().map(|end_entity| end_entity.as_ref()).unwrap_or_default())
     }
 }

@@ -18,6 +18,7 @@ use crate::department::{BLOCKING_STEPS_MAX, Department};
 use crate::endpoint::{Endpoint, FileUse};
 use crate::gateway::Gateway;
 use crate::live::StateFault;
+use crate::operator::Issuers;
 use crate::trust::{Trust, TrustFault};
 
 /// A configuration that could be in force.
@@ -28,6 +29,7 @@ pub struct Candidate {
     pub(crate) departments: HashMap<DepartmentId, Department>,
     pub(crate) trust: Trust,
     pub(crate) endpoint_files: EndpointFiles,
+    pub(crate) issuers: Issuers,
     /// SHA-256 of the configuration's file.
     pub(crate) digest: Digest,
 }
@@ -121,9 +123,15 @@ impl Candidate {
         workshop: &Workshop,
         in_force: Option<&Gateway>,
     ) -> Result<Self, StartFault> {
-        let Config { settings, catalogue, plan, callers, digest, .. } = config;
+        let Config { settings, catalogue, plan, callers, mut issuers, digest, .. } = config;
+        for (name, issuer) in &mut issuers {
+            let known = in_force.and_then(|gateway| gateway.issuers.get(name));
+            if let Some(known) = known {
+                *issuer = Arc::clone(issuer).with_keys_of(known);
+            }
+        }
         let mut departments = HashMap::new();
-        let endpoint_files = read_files(&settings)?;
+        let mut endpoint_files = read_files(&settings)?;
         for (id, department) in settings.departments() {
             let known = in_force.and_then(|gateway| gateway.adapter(&id));
             let adapter = workshop.adapter(&department.component, known)?;
@@ -137,8 +145,13 @@ impl Candidate {
         if read_files(&settings)? != endpoint_files {
             return Err(StartFault::FilesChange);
         }
+        for (name, issuer) in &issuers {
+            let (key, digest) = issuer.trusted();
+            let at = format!("operator_issuers.{name}.{key}");
+            endpoint_files.insert(at, (FileUse::Trust, digest));
+        }
         let trust = Trust::read(&callers, &settings.listener)?;
-        Ok(Self { settings, catalogue, plan, departments, trust, endpoint_files, digest })
+        Ok(Self { settings, catalogue, plan, departments, trust, endpoint_files, issuers, digest })
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jumpgate_admission::{AdmissionPlan, Channel, GrantSettings, QuotaSettings};
@@ -16,6 +17,7 @@ use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Digest};
 use serde::Deserialize;
 
 use crate::endpoint::EndpointSettings;
+use crate::operator::{IssuerSettings, Issuers};
 
 mod check;
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub plan: AdmissionPlan,
     /// Who may connect, by what names them.
     pub callers: Vec<CallerName>,
+    /// Who signs for callers' operators.
+    pub issuers: Issuers,
     /// SHA-256 of the file, logged with every start.
     pub digest: Digest,
     /// Civil time zone in which `as_of` dates are counted.
@@ -50,6 +54,8 @@ pub struct CallerName {
     pub shown: Shown,
     /// What it gets besides answers.
     pub rights: Rights,
+    /// The issuer whose tokens it must send for its operators, by its key in the configuration.
+    pub operators: Option<Arc<str>>,
 }
 
 /// What a caller gets besides answers to its questions.
@@ -114,6 +120,9 @@ pub struct Settings {
     /// The gateway's own rules.
     #[serde(default)]
     pub policy: PolicySettings,
+    /// Who signs for callers' operators, by names of their own.
+    #[serde(default)]
+    pub operator_issuers: BTreeMap<String, IssuerSettings>,
     /// How often callers may ask.
     #[serde(default)]
     pub quotas: QuotaSettings,
@@ -325,6 +334,9 @@ pub struct CallerSettings {
     /// How people reach it; a circumstance that rules see.
     #[serde(default)]
     pub channel: Channel,
+    /// The table of `operator_issuers` whose signed token it must send with each question. Without
+    /// it, who sits at its desk is its own word.
+    pub operators: Option<String>,
     /// When it gets the proof that an answer is in the log's tree.
     #[serde(default)]
     pub proof: Proof,
@@ -398,6 +410,10 @@ impl Settings {
         self.listener.crl_files.iter_mut().for_each(against);
         against(&mut self.admin.socket);
         against(&mut self.admin.state_file);
+        for issuer in self.operator_issuers.values_mut() {
+            issuer.keys_file.iter_mut().for_each(against);
+            issuer.keys_roots_file.iter_mut().for_each(against);
+        }
         against(&mut self.log.dir);
         against(&mut self.log.keys_dir);
         against(&mut self.adapters.cache_dir);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jumpgate_admission::Admission;
 use jumpgate_catalogue::{
     Catalogue, DepartmentId, Digest, Fault, FaultCode, ParameterValue, Query, QueryId, Question,
-    Refusal,
+    Refusal, RefusalCode,
 };
 use jumpgate_querylog::Digests;
 use jumpgate_runtime::Adapter;
@@ -14,11 +14,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Operators};
 use crate::candidate::{Candidate, EndpointFiles};
 use crate::config::{DepartmentSettings, Settings};
 use crate::department::{Department, Outcome};
 use crate::drain::Drain;
+use crate::operator::{self, Issuers};
 use crate::record::{Asked, Record};
 use crate::replay::{Claim, Claimed, Replays};
 use crate::telemetry::Telemetry;
@@ -45,6 +46,7 @@ pub struct Gateway {
     pub(crate) config_digest: Digest,
     pub(crate) departments: Arc<HashMap<DepartmentId, Department>>,
     pub(crate) endpoint_files: Arc<EndpointFiles>,
+    pub(crate) issuers: Arc<Issuers>,
     /// Counts reloads.
     pub(crate) edition: u64,
     pub(crate) digests: Digests,
@@ -83,6 +85,7 @@ impl Gateway {
             config_digest: candidate.digest,
             departments: Arc::new(candidate.departments),
             endpoint_files: Arc::new(candidate.endpoint_files),
+            issuers: Arc::new(candidate.issuers),
             edition: self.edition + 1,
             digests,
             ..self.clone()
@@ -99,12 +102,39 @@ impl Gateway {
         (self.now)()
     }
 
+    /// The caller with the person at its desk, where it must send his token. `certificate` is the
+    /// fingerprint of what its connection showed.
+    ///
+    /// # Errors
+    /// `OperatorUnproven` and `OperatorKeysUnavailable`.
+    pub(crate) async fn with_operator(
+        &self,
+        caller: Caller,
+        token: Option<&str>,
+        certificate: Option<Digest>,
+    ) -> Result<Caller, Refusal> {
+        let Operators::Required(name) = caller.operators() else { return Ok(caller) };
+        let token = token.ok_or_else(operator::missing)?;
+        // A caller's issuer is configured: the check of the configuration says so.
+        let issuer = self.issuers.get(name).ok_or_else(operator::missing)?;
+        let checked = issuer.check(token, certificate.as_ref(), self.now()).await?;
+        Ok(caller.with_operator(checked))
+    }
+
     /// Checks a question against the catalogue and digests it for its `query_id`.
     pub(crate) fn resolve(
         &self,
         caller: &Caller,
-        asked: wire::Asked,
+        mut asked: wire::Asked,
     ) -> Result<(Query, Token), Refusal> {
+        if let Some(operator) = caller.operator() {
+            operator.vouches_for(asked.query_id)?;
+            if asked.question.operator.is_some() {
+                let mend = "leave it out: the token names the operator";
+                return Err(Refusal::new(RefusalCode::MalformedRequest, mend).at("/operator"));
+            }
+            asked.question.operator = Some(operator.name().to_owned());
+        }
         let canonical = canonical(&asked.question);
         let token = self.record.log().request_token(caller.id(), &canonical);
         let today = self.now().to_zoned(self.civil_time_zone.clone()).date();

@@ -14,6 +14,7 @@ pub mod development;
 pub mod listener;
 pub mod caller;
 pub mod trust;
+pub mod operator;
 pub mod wire;
 pub mod answer;
 pub mod admitted;

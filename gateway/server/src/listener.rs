@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use jumpgate_admission::QuotaReading;
-use jumpgate_catalogue::{CallerId, Refusal, RefusalCode};
+use jumpgate_catalogue::{CallerId, Digest, Refusal, RefusalCode};
 use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +34,7 @@ use crate::caller::{Caller, NotACaller, Session};
 use crate::config::ListenerSettings;
 use crate::gateway::Gateway;
 use crate::live::Live;
-use crate::{resource, respond, tiles, wire};
+use crate::{operator, resource, respond, tiles, wire};
 
 /// Bound sockets, ready to serve.
 pub struct Listener {
@@ -319,7 +319,11 @@ impl Exchange {
     async fn handle(&self, request: Request<Incoming>) -> Said {
         // The whole request meets what is in force at its beginning.
         let gateway = self.live.gateway();
-        let turn = Turn { settings: &self.settings, gateway };
+        let certificate = match &self.peer {
+            Peer::Session(session) => Some(session.fingerprint()),
+            Peer::Clear(_) | Peer::Stranger(_) => None,
+        };
+        let turn = Turn { settings: &self.settings, gateway, certificate };
         full(match self.caller(&turn.gateway) {
             Ok(caller) => turn.route(caller, request).await,
             Err(refusal) => turn.refuse(None, refusal, None),
@@ -344,6 +348,8 @@ impl Exchange {
 struct Turn<'a> {
     settings: &'a ListenerSettings,
     gateway: Arc<Gateway>,
+    /// Fingerprint of what the connection showed.
+    certificate: Option<Digest>,
 }
 
 impl Turn<'_> {
@@ -391,7 +397,7 @@ impl Turn<'_> {
     }
 
     async fn query(&self, caller: Caller, request: Request<Incoming>) -> respond::Reply {
-        let (quota, body) = match self.take(&caller, request).await {
+        let (caller, quota, body) = match self.take(caller, request).await {
             Ok(taken) => taken,
             Err(reply) => return *reply,
         };
@@ -405,7 +411,7 @@ impl Turn<'_> {
     }
 
     async fn batch(&self, caller: Caller, request: Request<Incoming>) -> respond::Reply {
-        let (quota, body) = match self.take(&caller, request).await {
+        let (caller, quota, body) = match self.take(caller, request).await {
             Ok(taken) => taken,
             Err(reply) => return *reply,
         };
@@ -441,14 +447,15 @@ impl Turn<'_> {
         respond::batch(answers, Some(&quota))
     }
 
-    /// What every question pays before its body is read: the drain, the media type, the quota.
+    /// What every question pays before its body is read: the drain, the quota, the media type, the
+    /// operator's token.
     async fn take(
         &self,
-        caller: &Caller,
+        caller: Caller,
         request: Request<Incoming>,
-    ) -> Result<(QuotaReading, Bytes), Box<respond::Reply>> {
+    ) -> Result<(Caller, QuotaReading, Bytes), Box<respond::Reply>> {
         let refuse = |refusal, quota: Option<&QuotaReading>| {
-            Box::new(self.refuse(Some(caller), refusal, quota))
+            Box::new(self.refuse(Some(&caller), refusal, quota))
         };
         if self.gateway.drain.is_draining() {
             let refusal = Refusal::new(RefusalCode::Draining, "connect again after Retry-After");
@@ -464,8 +471,11 @@ impl Turn<'_> {
             let refusal = Refusal::new(RefusalCode::UnsupportedMediaType, mend);
             return Err(refuse(refusal, Some(&quota)));
         }
+        let token = operator_token(request.headers());
+        let proven = self.gateway.with_operator(caller.clone(), token, self.certificate).await;
+        let proven = proven.map_err(|refusal| refuse(refusal, Some(&quota)))?;
         match self.body(request.into_body()).await {
-            Ok(body) => Ok((quota, body)),
+            Ok(body) => Ok((proven, quota, body)),
             Err(refusal) => Err(refuse(refusal, Some(&quota))),
         }
     }
@@ -509,6 +519,13 @@ fn is_reading(path: &str) -> bool {
 
 const RECEIPTS: &str = "/v1/receipts/";
 const KNOWN: [&str; 5] = ["/v1/queries", "/v1/batches", CATALOGUE, "/healthz", "/readyz"];
+
+/// The token, if the header is there exactly once.
+fn operator_token(headers: &http::HeaderMap) -> Option<&str> {
+    let mut found = headers.get_all(operator::HEADER).iter();
+    let token = found.next()?.to_str().ok()?;
+    found.next().is_none().then_some(token)
+}
 
 fn is_json(headers: &http::HeaderMap) -> bool {
     let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());

@@ -526,6 +526,7 @@ fn first(
         config_digest: candidate.digest,
         departments: Arc::new(candidate.departments),
         endpoint_files: Arc::new(candidate.endpoint_files),
+        issuers: Arc::new(candidate.issuers),
         edition: 0,
         digests,
         replays,

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::admitted::{Admitted, Refused};
 use crate::caller::Caller;
 use crate::department::Outcome;
+use crate::operator::Operator;
 use crate::telemetry::Telemetry;
 
 /// The query log, with the digests that bind each entry to what decided it.
@@ -236,6 +237,7 @@ impl Record {
             subject: SubjectRef { kind: &subject.kind().id, identifier: subject.expose() },
             case: query.case(),
             operator: query.operator(),
+            operator_issuer: caller.operator().map(Operator::issuer),
             request_token: token,
             rule,
             as_of: query.as_of(),

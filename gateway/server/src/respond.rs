@@ -179,6 +179,10 @@ pub fn refusal_row(code: RefusalCode) -> (StatusCode, &'static str) {
     use StatusCode as S;
     match code {
         RefusalCode::Unauthenticated => (S::FORBIDDEN, "No caller"),
+        RefusalCode::OperatorUnproven => (S::FORBIDDEN, "Operator not proven"),
+        RefusalCode::OperatorKeysUnavailable => {
+            (S::SERVICE_UNAVAILABLE, "Operators' keys unavailable")
+        }
         RefusalCode::NotFound => (S::NOT_FOUND, "No such resource"),
         RefusalCode::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "Method not allowed"),
         RefusalCode::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "Not JSON"),

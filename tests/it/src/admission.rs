@@ -1,5 +1,6 @@
 //! Who may ask what, how often and how much at once; and how a department is spared.
 
+mod operators;
 mod policy;
 mod protection;
 

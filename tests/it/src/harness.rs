@@ -8,6 +8,7 @@ pub mod client;
 pub mod parts;
 pub mod questions;
 mod setup;
+pub mod tokens;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -114,6 +115,11 @@ impl Harness {
     pub fn advance(&self, by: Duration) {
         let by_ms = i64::try_from(by.as_millis()).unwrap();
         self.clock.fetch_add(by_ms, Ordering::SeqCst);
+    }
+
+    /// The time by the gateway's clock, Unix seconds.
+    pub fn now_s(&self) -> i64 {
+        self.clock.load(Ordering::SeqCst) / 1000
     }
 
     /// Sets the gateway's clock.

@@ -45,7 +45,7 @@ fn later() -> Instant {
 }
 
 async fn admit(gate: &Gate) -> Result<Permit<FakeRelativeClock>, Refusal> {
-    let admitted = gate.admit(&caller("one-window"), &alive(), later()).await;
+    let admitted = gate.admit(&caller("one-window"), None, &alive(), later()).await;
     admitted.map_err(|rejected| rejected.refusal)
 }
 
@@ -80,7 +80,7 @@ async fn the_checks_run_in_their_order() {
         assert_eq!(code(&gate).await, RefusalCode::DepartmentKilled, "until the quota is spent");
     }
     let foreign = query("civil-registry/alive@1", "pension-claim");
-    let refused = gate.admit(&caller("one-window"), &foreign, later()).await;
+    let refused = gate.admit(&caller("one-window"), None, &foreign, later()).await;
     let refused = refused.err().unwrap().refusal;
     assert_eq!((refused.code, refused.retry_after), (RefusalCode::NotGranted, None));
     let refused = admit(&gate).await.err().unwrap();
@@ -159,11 +159,11 @@ async fn departments_and_callers_do_not_share() {
     assert_eq!(code(&gate).await, RefusalCode::DepartmentQuota);
     let elsewhere = query("social-insurance/receives-pension@1", "benefit-claim");
     gate.kill(&civil_registry()).unwrap();
-    let other = gate.admit(&caller("one-window"), &elsewhere, later()).await.unwrap();
+    let other = gate.admit(&caller("one-window"), None, &elsewhere, later()).await.unwrap();
     assert_eq!(other.department().as_str(), "social-insurance");
     assert!(other.breaker_agrees() && !permit.breaker_agrees(), "no retry at a killed one");
     gate.revive(&civil_registry()).unwrap();
-    assert!(gate.admit(&caller("school"), &alive(), later()).await.is_ok());
+    assert!(gate.admit(&caller("school"), None, &alive(), later()).await.is_ok());
     let nowhere = "land-registry".parse().unwrap();
     assert_eq!(gate.kill(&nowhere), Err(UnknownDepartment(nowhere)));
 }
@@ -256,7 +256,7 @@ fn what_goes_into_a_detached_task_may_go_there() {
     let gate = Admission::new(plan, DefaultClock::default(), Arc::new(crate::sample::now));
     shared(&gate);
     fn sendable<T: Send>(_: &T) {}
-    sendable(&gate.admit(&caller("one-window"), &alive(), Instant::now()));
+    sendable(&gate.admit(&caller("one-window"), None, &alive(), Instant::now()));
 }
 
 #[tokio::test(start_paused = true)]

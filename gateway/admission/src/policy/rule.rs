@@ -22,6 +22,8 @@ pub(super) struct Rule {
     /// Named by its position among all rules.
     pub cedar: Cedar,
     pub time_use: TimeUse,
+    /// True if its conditions look at the operator's token.
+    pub looks_at_operator: bool,
     /// True if its conditions see nothing but the circumstances.
     pub sees_only_context: bool,
     scope: Scope,
@@ -53,9 +55,10 @@ impl Rule {
         // A rule that cannot be written as JSON is looked at anew each time.
         let json = cedar.to_json().ok();
         let time_use = json.as_ref().map_or(TimeUse::Moment, time_use);
+        let looks_at_operator = json.as_ref().is_none_or(looks_at_operator);
         let sees_only_context = json.is_some_and(|json| !names_head(&json));
         let scope = Scope::of(&cedar);
-        Self { id, place, cedar, time_use, sees_only_context, scope }
+        Self { id, place, cedar, time_use, looks_at_operator, sees_only_context, scope }
     }
 
     /// True if the rule's head lets it be about this question. The decision of the rules of which
@@ -130,6 +133,18 @@ fn time_use(json: &Value) -> TimeUse {
     }
 }
 
+/// True if the expression looks at the operator, or may.
+fn looks_at_operator(json: &Value) -> bool {
+    match json {
+        Value::Array(parts) => parts.iter().any(looks_at_operator),
+        Value::Object(parts) => match access(parts) {
+            Some((left, attribute)) if is_context(left) => attribute == "operator",
+            Some(_) | None => is_context(json) || parts.values().any(looks_at_operator),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// True if the expression names `principal`, `action` or `resource`.
 fn names_head(json: &Value) -> bool {
     match json {
@@ -178,6 +193,23 @@ mod tests {
             let text = format!("permit({head}) when {{ {condition} }};");
             let rule = Rule::new("x".into(), String::new(), &Cedar::parse(None, text).unwrap(), 0);
             assert_eq!(rule.sees_only_context, expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_known_to_look_at_the_operator_however_it_is_written() {
+        for (condition, expected) in [
+            ("true", false),
+            ("context.has_case || context.time.hour < 8", false),
+            ("[\"operator\"].contains(\"signed\")", false),
+            ("context.operator.signed", true),
+            ("context.has_case && context[\"operator\"].roles.isEmpty()", true),
+            ("[context].contains({})", true),
+            ("{c: context}.c.operator.signed", true),
+        ] {
+            let text = format!("permit(principal, action, resource) when {{ {condition} }};");
+            let rule = Rule::new("x".into(), String::new(), &Cedar::parse(None, text).unwrap(), 0);
+            assert_eq!(rule.looks_at_operator, expected, "{condition}");
         }
     }
 

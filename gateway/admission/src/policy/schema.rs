@@ -8,10 +8,10 @@ use std::fmt::Display;
 
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Predicate};
 
-use crate::settings::Channel;
+use crate::settings::{CallerFacts, Channel};
 
 /// The schema of this catalogue and these callers, in Cedar's own syntax.
-pub(super) fn schema(catalogue: &Catalogue, callers: &BTreeMap<CallerId, Channel>) -> String {
+pub(super) fn schema(catalogue: &Catalogue, callers: &BTreeMap<CallerId, CallerFacts>) -> String {
     let departments: BTreeSet<&DepartmentId> =
         catalogue.predicates().map(|predicate| &predicate.department).collect();
     let actions = catalogue.predicates().map(|predicate| &predicate.id);
@@ -21,6 +21,8 @@ pub(super) fn schema(catalogue: &Catalogue, callers: &BTreeMap<CallerId, Channel
     text += &entity(PURPOSE, catalogue.purposes().map(|(purpose, _)| purpose));
     text += &entity(SUBJECT_KIND, catalogue.subject_kinds().map(|kind| &kind.id));
     text += &entity(CHANNEL, Channel::ALL.map(Channel::as_str));
+    let roles = callers.values().filter_map(|facts| facts.operator_roles.as_deref()).flatten();
+    text += &entity(OPERATOR_ROLE, roles.collect::<BTreeSet<_>>());
     text += CONTEXT;
     text += &format!(
         "\naction {} appliesTo {{\n    principal: [{CALLER}],\n    resource: [{DEPARTMENT}],\n    \
@@ -62,6 +64,7 @@ pub(crate) const DEPARTMENT: &str = "Department";
 pub(crate) const PURPOSE: &str = "Purpose";
 pub(super) const SUBJECT_KIND: &str = "SubjectKind";
 pub(super) const CHANNEL: &str = "Channel";
+pub(super) const OPERATOR_ROLE: &str = "OperatorRole";
 
 /// The circumstances of a question. None of them is of the subject: a decision is no hint at one.
 const CONTEXT: &str = "
@@ -70,6 +73,7 @@ type Asked = {
     subject_kind: SubjectKind,
     has_case: Bool,
     channel: Channel,
+    operator: { signed: Bool, roles: Set<OperatorRole> },
     time: { at: datetime, hour: Long, weekday: Long },
 };
 ";

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cedar_policy::{Authorizer, Entities, PolicySet, Request};
 use jiff::Zoned;
-use jumpgate_catalogue::{CallerId, Purpose, SubjectKindId};
+use jumpgate_catalogue::{CallerId, Purpose};
 
 use super::rule::{Rule, TimeUse};
 use super::{Asked, Asker, Cell, Decision, Moment, Policy, PolicyQuestion};
-use crate::settings::Mistakes;
+use crate::settings::{Mistakes, RoleName};
 
 /// Why a question is decided as it is.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Policy {
         let mut text = String::new();
         let sorted: BTreeMap<&CallerId, &Asker> = self.askers.iter().collect();
         for (caller, asker) in sorted {
-            text += &format!("{caller} ({})\n", asker.channel.as_str());
+            text += &format!("{caller} ({})\n", asker.facts.channel.as_str());
             let cells: BTreeMap<_, _> = asker.cells.iter().collect();
             for (predicate, cell) in cells {
                 let purposes = &cell.target.predicate.purposes;
@@ -105,7 +105,7 @@ impl Policy {
                 for purpose in &cell.target.predicate.purposes {
                     let row = self.row(asker, cell, purpose, &week);
                     if row.as_slice() != [NOTHING] {
-                        let (channel, row) = (asker.channel.as_str(), row.join("; "));
+                        let (channel, row) = (asker.facts.channel.as_str(), row.join("; "));
                         let asks = format!("{caller} ({channel}) asks {predicate} for {purpose}");
                         lines.insert(format!("{asks}: {row}"));
                     }
@@ -117,27 +117,36 @@ impl Policy {
 
     /// What is decided for one purpose, in one part if it depends on nothing else.
     fn row(&self, asker: &Asker, cell: &Cell, purpose: &Purpose, week: &[Moment]) -> Vec<String> {
-        let kinds = &cell.target.predicate.subject_kinds;
-        let said = |kind: &SubjectKindId, has_case: bool| {
-            let asked = Asked { purpose, subject_kind: kind, has_case, channel: asker.channel };
-            self.over_a_week(asker, cell, &asked, week)
+        let of_purpose = questions(asker, cell).filter(|asked| asked.purpose == purpose);
+        let table: Vec<([String; 3], String)> = of_purpose
+            .map(|asked| (in_words(&asked), self.over_a_week(asker, cell, &asked, week)))
+            .collect();
+        // A circumstance is named where two decisions differ and nothing else does.
+        let matters = |part: usize| {
+            let but_for = |words: &[String; 3]| {
+                let mut words = words.clone();
+                words[part].clear();
+                words
+            };
+            let mut said = BTreeMap::new();
+            table
+                .iter()
+                .any(|(words, is)| said.insert(but_for(words), is).is_some_and(|it| it != is))
         };
-        let table: Vec<(&SubjectKindId, [String; 2])> =
-            kinds.iter().map(|kind| (kind, [said(kind, false), said(kind, true)])).collect();
-        let Some((_, first)) = table.first() else { return vec![NOTHING.to_owned()] };
-        let (same_kinds, same_case) =
-            (table.iter().all(|(_, it)| it == first), table.iter().all(|(_, [no, yes])| no == yes));
-        let by_case = |kind: &str, [no, yes]: &[String; 2]| {
-            [format!("{kind}without a case: {no}"), format!("{kind}with a case: {yes}")]
-        };
-        match (same_kinds, same_case) {
-            (true, true) => vec![first[0].clone()],
-            (true, false) => by_case("", first).to_vec(),
-            (false, true) => table.iter().map(|(kind, [it, _])| format!("{kind}: {it}")).collect(),
-            (false, false) => {
-                table.iter().flat_map(|(kind, it)| by_case(&format!("{kind} "), it)).collect()
+        let named: Vec<usize> = (0..3).filter(|&part| matters(part)).collect();
+        let mut row: Vec<String> = Vec::new();
+        for (words, said) in &table {
+            let words: Vec<&str> = named.iter().map(|&part| words[part].as_str()).collect();
+            let line = if words.is_empty() {
+                said.clone()
+            } else {
+                format!("{}: {said}", words.join(" "))
+            };
+            if !row.contains(&line) {
+                row.push(line);
             }
         }
+        if row.is_empty() { vec![NOTHING.to_owned()] } else { row }
     }
 
     fn over_a_week(
@@ -241,15 +250,40 @@ impl Rule {
     }
 }
 
-/// Every question that the catalogue lets a caller ask of a predicate.
+/// Every question that the catalogue lets a caller ask of a predicate, and where a rule looks at
+/// the operator's roles, with every combination of them.
 fn questions<'a>(asker: &'a Asker, cell: &'a Cell) -> impl Iterator<Item = Asked<'a>> {
     let predicate = &cell.target.predicate;
+    let channel = asker.facts.channel;
+    let those = if cell.slice.looks_at_operator { asker.operators.len() } else { 1 };
+    let operators: Vec<Option<&[RoleName]>> =
+        asker.operators.iter().take(those).map(|roles| roles.as_deref()).collect();
     predicate.purposes.iter().flat_map(move |purpose| {
+        let operators = operators.clone();
         predicate.subject_kinds.iter().flat_map(move |subject_kind| {
-            let channel = asker.channel;
-            [false, true].map(move |has_case| Asked { purpose, subject_kind, has_case, channel })
+            let operators = operators.clone();
+            [false, true].into_iter().flat_map(move |has_case| {
+                let operators = operators.clone().into_iter();
+                operators.map(move |operator| Asked {
+                    purpose,
+                    subject_kind,
+                    has_case,
+                    channel,
+                    operator,
+                })
+            })
         })
     })
+}
+
+/// The circumstances that a row of the matrix can name.
+fn in_words(asked: &Asked<'_>) -> [String; 3] {
+    let case = if asked.has_case { "with a case" } else { "without a case" };
+    let operator = match asked.operator {
+        None | Some([]) => "by an operator without a role".to_owned(),
+        Some(roles) => format!("by a {}", roles.join(" and ")),
+    };
+    [asked.subject_kind.to_string(), case.to_owned(), operator]
 }
 
 /// Each hour of the week, from `now` on.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sample::{caller, catalogue, now, settings};
-use crate::settings::{AdmissionMistake, PolicyFile, SignedPolicyFile};
+use crate::settings::{AdmissionMistake, CallerFacts, PolicyFile, SignedPolicyFile};
 
 const CALLERS: [(&str, Channel); 3] = [
     ("one-window", Channel::Counter),
@@ -13,8 +13,9 @@ const CALLERS: [(&str, Channel); 3] = [
     ("school", Channel::Online),
 ];
 
-fn callers() -> [(CallerId, Channel); 3] {
-    CALLERS.map(|(id, channel)| (caller(id), channel))
+fn callers() -> [(CallerId, CallerFacts); 3] {
+    let roles = |id| (id == "pension-office").then(|| ["clerk".into(), "chief".into()].into());
+    CALLERS.map(|(id, channel)| (caller(id), CallerFacts { channel, operator_roles: roles(id) }))
 }
 
 fn file(name: &str, text: &str) -> PolicyFile {
@@ -62,6 +63,7 @@ fn decide_at(policy: &Policy, words: Words<'_>, at: &Zoned) -> Decision {
         purpose: &question.2,
         subject_kind: &question.3,
         has_case: words.4,
+        operator: None,
     };
     policy.decide(&question, || at.clone())
 }
@@ -142,6 +144,7 @@ fn a_rule_over_time_is_asked_each_time_and_no_other_is() {
         purpose: &purpose,
         subject_kind: &kind,
         has_case: false,
+        operator: None,
     };
     let asked = Counter::new(0);
     let clock = || {
@@ -393,6 +396,7 @@ fn an_explanation_shows_each_rule_that_was_weighed() {
         purpose: &purpose,
         subject_kind: &kind,
         has_case: false,
+        operator: None,
     };
     let explained = policy.explain(&question, &now()).unwrap();
     assert_eq!(explained.decision, permitted("window"));
@@ -478,8 +482,13 @@ fn by_all(policy: &Policy, words: Words<'_>, at: &Zoned) -> Decision {
         words.3.parse().unwrap(),
     );
     let asker = &policy.askers[&id];
-    let asked =
-        Asked { purpose: &purpose, subject_kind: &kind, has_case: words.4, channel: asker.channel };
+    let asked = Asked {
+        purpose: &purpose,
+        subject_kind: &kind,
+        has_case: words.4,
+        channel: asker.facts.channel,
+        operator: None,
+    };
     let request = asker.request(&asker.cells[&predicate], &asked, &Moment::of(at)).unwrap();
     policy.weigh(&set, &request)
 }
@@ -515,4 +524,66 @@ proptest! {
             }
         }
     }
+}
+
+/// Asks as the pension office, with an operator's roles.
+fn decide_with_roles(policy: &Policy, roles: Option<&[&str]>) -> Decision {
+    let roles: Option<Vec<RoleName>> =
+        roles.map(|roles| roles.iter().map(|&role| role.into()).collect());
+    let question = PolicyQuestion {
+        caller: &caller("pension-office"),
+        predicate: &"civil-registry/alive@1".parse().unwrap(),
+        purpose: &"pension-claim".parse().unwrap(),
+        subject_kind: &"passport".parse().unwrap(),
+        has_case: false,
+        operator: roles.as_deref(),
+    };
+    policy.decide(&question, now)
+}
+
+#[test]
+fn a_rule_sees_whether_an_operator_is_signed_for_and_his_roles() {
+    let rules = r#"
+        @id("signed") permit(principal, action, resource) when { context.operator.signed };
+        @id("no-chief") forbid(principal, action, resource)
+        when { context.operator.roles.contains(OperatorRole::"chief") };
+    "#;
+    let policy = compile(rules, "").unwrap();
+    let by = |rule: &str| Decision::Permitted(rule.into());
+    assert_eq!(decide_with_roles(&policy, None), Decision::NotGranted);
+    assert_eq!(decide_with_roles(&policy, Some(&[])), by("signed"));
+    assert_eq!(decide_with_roles(&policy, Some(&["clerk"])), by("signed"));
+    let forbidden = Decision::Forbidden("no-chief".into());
+    assert_eq!(decide_with_roles(&policy, Some(&["clerk", "chief"])), forbidden);
+    assert_eq!(decide_with_roles(&policy, Some(&["clerk"])), by("signed"), "nothing was kept");
+    let matrix = policy.matrix(&now());
+    let row = "by an operator without a role: permit by signed; by a clerk: permit by signed; \
+               by a chief: forbid by no-chief; by a clerk and chief: forbid by no-chief";
+    assert!(matrix.contains(row), "{matrix}");
+    // Other callers send no tokens.
+    assert!(
+        matrix.contains("one-window (counter)\n  civil-registry/age-at-least@1: -"),
+        "{matrix}"
+    );
+}
+
+#[test]
+fn a_rule_about_two_roles_together_applies_and_is_shown() {
+    let rule = r#"@id("both") permit(principal == Caller::"pension-office", action, resource)
+        when { context.operator.roles.contains(OperatorRole::"clerk")
+            && context.operator.roles.contains(OperatorRole::"chief") };"#;
+    let policy = compile(rule, "").unwrap();
+    let matrix = policy.matrix(&now());
+    assert!(matrix.contains("by a clerk and chief: permit by both"), "{matrix}");
+    assert!(matrix.contains("by a chief: -"), "{matrix}");
+}
+
+#[test]
+fn a_rule_about_a_role_that_no_token_can_name_is_a_mistake() {
+    let rule = r#"@id("x") permit(principal == Caller::"one-window", action, resource)
+        when { context.operator.roles.contains(OperatorRole::"clerk") };"#;
+    let mistakes = compile(rule, "").unwrap_err();
+    assert!(mistakes[0].fault.contains("can never apply"), "{mistakes:?}");
+    let mistakes = compile(&rule.replace("clerk", "king"), "").unwrap_err();
+    assert!(mistakes[0].to_string().contains("king"), "{mistakes:?}");
 }

@@ -199,7 +199,7 @@ fn sealed(fields: &Fields) -> String {
             parts.push(format!("{}={date}", id.as_str()));
         }
     }
-    for id in [FieldId::Operator, FieldId::Case] {
+    for id in [FieldId::Operator, FieldId::OperatorIssuer, FieldId::Case] {
         if let Some(text) = fields.text(id) {
             parts.push(format!("{}={text}", id.as_str()));
         }

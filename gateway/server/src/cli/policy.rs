@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::Zoned;
 use jiff::civil::DateTime;
 use jumpgate_admission::{
-    Decision, Explained, PolicyQuestion, SignedRules, Weighed, department_key,
+    Decision, Explained, PolicyQuestion, RoleName, SignedRules, Weighed, department_key,
 };
 use jumpgate_catalogue::{CallerId, DepartmentId, Digest, PredicateId, Purpose, SubjectKindId};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -82,6 +82,9 @@ pub(super) struct Explain {
     /// The caller names a case.
     #[arg(long)]
     case: bool,
+    /// A role that a signed token gives the operator; may be given several times.
+    #[arg(long)]
+    role: Vec<String>,
     /// Civil time of the question, such as 2026-11-23T10:00; now if left out.
     #[arg(long)]
     at: Option<DateTime>,
@@ -123,12 +126,24 @@ impl Explain {
             Some(at) => at.to_zoned(config.civil_time_zone.clone())?,
             None => now(&config),
         };
+        let caller = config.callers.iter().find(|it| it.id == self.caller);
+        let roles: Vec<RoleName> = self.role.iter().map(|role| role.as_str().into()).collect();
+        let issuer = caller.and_then(|it| config.issuers.get(it.operators.as_deref()?));
+        let is_signed = issuer.is_some();
+        let known = |role: &&RoleName| issuer.is_some_and(|issuer| issuer.roles().contains(role));
+        if let Some(role) = roles.iter().find(|role| !known(role)) {
+            return Err(
+                format!("no token can give an operator of this caller the role {role}").into()
+            );
+        }
+        let operator = is_signed.then_some(roles.as_slice());
         let question = PolicyQuestion {
             caller: &self.caller,
             predicate: &self.predicate,
             purpose: &self.purpose,
             subject_kind: &kind,
             has_case: self.case,
+            operator,
         };
         let explained = config.plan.policy().explain(&question, &at);
         let explained = explained.ok_or_else(|| format!("no caller {}", self.caller))?;

@@ -5,14 +5,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jumpgate_admission::{
-    AdmissionSettings, Channel, PolicyFile, PolicySettings, SignedPolicyFile,
+    AdmissionSettings, CallerFacts, PolicyFile, PolicySettings, SignedPolicyFile,
 };
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, Digest};
 
-use super::{CallerName, CallerSettings, Config, Mistake, Profile, Proof, Rights, Settings, Shown};
+use super::{CallerName, Config, Mistake, Profile, Proof, Rights, Settings, Shown};
 use crate::endpoint::Endpoint;
+use crate::operator::{Issuer, Issuers};
 use crate::trust::Trust;
 
 /// Checks everything and puts the parts together, or returns every mistake.
@@ -22,15 +24,21 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     let catalogue = mistakes.take_all("catalogue_dir", Catalogue::load(&settings.catalogue_dir));
     check_listener(&settings, &mut mistakes);
     check_admin(&settings, &mut mistakes);
-    let callers = check_callers(&settings.callers, &mut mistakes);
+    let issuers = check_issuers(&settings, &mut mistakes);
+    let callers = check_callers(&settings, &mut mistakes);
     check_departments(&settings, catalogue.as_ref(), &mut mistakes);
     check_grants(&settings, &mut mistakes);
     let policy = read_policy(&settings, &mut mistakes);
     let plan = catalogue.as_ref().and_then(|catalogue| {
         // A caller whose table has another mistake is a caller all the same.
-        let callers =
-            settings.callers.iter().filter_map(|it| Some((it.id.parse().ok()?, it.channel)));
-        let callers: Vec<(CallerId, Channel)> = callers.collect();
+        let callers = settings.callers.iter();
+        let callers: Vec<(CallerId, CallerFacts)> = callers
+            .filter_map(|it| {
+                let issuer = it.operators.as_ref().and_then(|name| issuers.get(name.as_str()));
+                let operator_roles = issuer.map(|issuer| Arc::clone(issuer.roles()));
+                Some((it.id.parse().ok()?, CallerFacts { channel: it.channel, operator_roles }))
+            })
+            .collect();
         mistakes.take_all("admission", admission(&settings, policy).check(catalogue, &callers))
     });
     match (catalogue, plan, civil_time_zone) {
@@ -41,6 +49,7 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
                 catalogue,
                 plan,
                 callers,
+                issuers,
                 digest,
                 civil_time_zone,
                 path,
@@ -152,9 +161,14 @@ fn check_listener(settings: &Settings, mistakes: &mut Mistakes) {
         if !clear.bind.ip().is_loopback() {
             mistakes.add("listener.dangerous_clear.bind", "must be a loopback address");
         }
-        if !settings.callers.iter().any(|caller| caller.id == clear.caller) {
-            mistakes
-                .add("listener.dangerous_clear.caller", "must be the id of a [[callers]] table");
+        match settings.callers.iter().find(|caller| caller.id == clear.caller) {
+            None => mistakes
+                .add("listener.dangerous_clear.caller", "must be the id of a [[callers]] table"),
+            Some(caller) if caller.operators.is_some() => mistakes.add(
+                "listener.dangerous_clear.caller",
+                "must be a caller without operators: a token is bound to a certificate",
+            ),
+            Some(_) => {}
         }
     }
 }
@@ -195,9 +209,22 @@ fn check_private(path: &Path, at: &str, mistakes: &mut Mistakes) {
     }
 }
 
-fn check_callers(callers: &[CallerSettings], mistakes: &mut Mistakes) -> Vec<CallerName> {
+fn check_issuers(settings: &Settings, mistakes: &mut Mistakes) -> Issuers {
+    let mut issuers = Issuers::new();
+    for (name, issuer) in &settings.operator_issuers {
+        match Issuer::new(issuer) {
+            Ok(issuer) => drop(issuers.insert(name.as_str().into(), Arc::new(issuer))),
+            Err(found) => found.into_iter().for_each(|(key, mend)| {
+                mistakes.add(format!("operator_issuers.{name}.{key}"), mend)
+            }),
+        }
+    }
+    issuers
+}
+
+fn check_callers(settings: &Settings, mistakes: &mut Mistakes) -> Vec<CallerName> {
     let mut names: Vec<CallerName> = Vec::new();
-    for (position, caller) in callers.iter().enumerate() {
+    for (position, caller) in settings.callers.iter().enumerate() {
         let at = format!("callers[{position}]");
         let shown = match (&caller.san_uri, &caller.fingerprint_sha256) {
             (Some(uri), None) if uri.contains(':') => Some(Shown::Uri(uri.clone())),
@@ -218,9 +245,16 @@ fn check_callers(callers: &[CallerSettings], mistakes: &mut Mistakes) -> Vec<Cal
         if names.iter().any(|known| known.id == id || known.shown == shown) {
             mistakes.add(&at, "another [[callers]] table has the same id or the same certificate");
         }
+        if let Some(name) = caller.operators.as_ref()
+            && !settings.operator_issuers.contains_key(name)
+        {
+            let mend = "must be the name of an [operator_issuers.…] table";
+            mistakes.add(format!("{at}.operators"), mend);
+        }
+        let operators = caller.operators.as_deref().map(Into::into);
         let proof_inline = caller.proof == Proof::Inline;
         let rights = Rights { proof_inline, may_mirror: caller.may_mirror };
-        names.push(CallerName { id, shown, rights });
+        names.push(CallerName { id, shown, rights, operators });
     }
     names
 }

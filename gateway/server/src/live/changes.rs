@@ -62,12 +62,13 @@ impl Changes {
 
     fn endpoint_files(&mut self, old: &EndpointFiles, new: &EndpointFiles) {
         for (at, (used, digest)) in new {
-            let Some((_, before)) = old.get(at).filter(|(_, before)| before != digest) else {
+            let before = old.get(at).map_or(Digest([0; 32]), |(_, before)| *before);
+            if before == *digest {
                 continue;
-            };
+            }
             match used {
-                FileUse::Trust => self.part(at, *before, *digest, true),
-                FileUse::Certificate => self.part(at, *before, *digest, false),
+                FileUse::Trust => self.part(at, before, *digest, true),
+                FileUse::Certificate => self.part(at, before, *digest, false),
                 FileUse::Secret => {
                     self.lines.push(format!("{at} holds another secret"));
                     let details = Details::new().with("part", at.clone()).with("changed", "yes");
@@ -167,6 +168,9 @@ impl Changes {
         for (id, caller) in &after {
             match before.get(id) {
                 None => say(format!("caller {id} is added")),
+                Some(known) if known.operators.is_some() && caller.operators.is_none() => {
+                    say(format!("CALLER {id} NEED NO LONGER SEND ITS OPERATORS' TOKENS"));
+                }
                 Some(known) if known != caller => say(format!("caller {id} changes")),
                 Some(_) => {}
             }
@@ -179,6 +183,11 @@ impl Changes {
         ];
         let differ = differ.into_iter().filter(|(_, differs)| *differs);
         differ.for_each(|(key, _)| say(format!("{key} changes")));
+        for (name, issuer) in &new.operator_issuers {
+            if old.operator_issuers.get(name) != Some(issuer) {
+                say(format!("operator_issuers.{name} becomes {issuer:?}"));
+            }
+        }
         let accounts = |settings: &Settings| -> BTreeSet<String> {
             let said = |it: &AccountSettings| {
                 let AccountSettings { name, uid, roles } = it;
