@@ -1,8 +1,9 @@
 //! The order in which a query is checked, and the permit it ends in.
 //!
-//! Owns the sequence caller quota → policy → quota at the department → kill switch → breaker →
-//! bulkhead, and nothing of what each of them decides. It must never let a later check run before
-//! an earlier one: what a caller may not ask must not cost a department anything, not even a probe.
+//! Owns the sequence caller quota → policy → quota at the department → kill switch → maintenance →
+//! breaker → bulkhead, and nothing of what each of them decides. It must never let a later check
+//! run before an earlier one: what a caller may not ask must not cost a department anything, not
+//! even a probe.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use governor::clock::{Clock, DefaultClock};
 use jiff::Zoned;
-use jumpgate_catalogue::{CallerId, DepartmentId, Query, Refusal};
+use jumpgate_catalogue::{CallerId, DepartmentId, Notice, Query, Refusal};
 use tokio::time::Instant;
 
 use crate::breaker::{Settled, Ticket};
@@ -88,7 +89,7 @@ pub struct Permit<C: Clock = DefaultClock> {
     quota: QuotaReading,
     // Dropped in this order: the breaker hears the outcome before the slot wakes the next query.
     ticket: Ticket<C>,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl<C: Clock + Clone> Admission<C> {
@@ -211,22 +212,26 @@ impl<C: Clock + Clone> Admission<C> {
                 return Err((Denied::Quota(spent), Some(rule), Some(reading)));
             }
         };
-        match department.enter(deadline).await {
+        match department.enter(deadline, &*self.civil_now).await {
             Ok((ticket, slot)) => {
                 let department = Arc::clone(department);
-                Ok(Permit { department, rule, quota, ticket, _slot: slot })
+                Ok(Permit { department, rule, quota, ticket, slot })
             }
             Err(denied) => Err((denied, Some(rule), Some(quota))),
         }
     }
 
-    /// Switches a department off: queries not yet admitted are refused, also those that wait, and
-    /// admitted ones make no retry. True if it was on.
+    /// Switches a department off: queries not yet admitted are refused, those that wait at once,
+    /// and admitted ones make no retry. `notice` is what people are shown. True if it was on.
     ///
     /// # Errors
     /// The catalogue has no such department.
-    pub fn kill(&self, department: &DepartmentId) -> Result<bool, UnknownDepartment> {
-        Ok(!self.department(department)?.switch(true))
+    pub fn kill(
+        &self,
+        department: &DepartmentId,
+        notice: Option<Notice>,
+    ) -> Result<bool, UnknownDepartment> {
+        Ok(!self.department(department)?.switch(true, notice))
     }
 
     /// Switches a department on again; its breaker keeps its state. True if it was off.
@@ -234,12 +239,13 @@ impl<C: Clock + Clone> Admission<C> {
     /// # Errors
     /// The catalogue has no such department.
     pub fn revive(&self, department: &DepartmentId) -> Result<bool, UnknownDepartment> {
-        Ok(self.department(department)?.switch(false))
+        Ok(self.department(department)?.switch(false, None))
     }
 
     /// How every department stands now, in the order of their ids.
     pub fn departments(&self) -> Vec<DepartmentReading> {
-        self.departments.values().map(|department| department.reading()).collect()
+        let now = (self.civil_now)();
+        self.departments.values().map(|department| department.reading(&now)).collect()
     }
 
     /// The marks of queries in flight.
@@ -312,6 +318,9 @@ impl<C: Clock> Permit<C> {
 
 impl<C: Clock> Drop for Permit<C> {
     fn drop(&mut self) {
+        if self.ticket.settled == Settled::Ok {
+            self.slot.answered();
+        }
         self.department.count_outcome(self.ticket.settled);
     }
 }

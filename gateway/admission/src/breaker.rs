@@ -106,9 +106,19 @@ pub struct BreakerReading {
     pub last_trip: Option<TripReason>,
 }
 
+/// A change of state that others must know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The department begins to rest.
+    Tripped,
+    /// The department is back.
+    Closed,
+}
+
 /// One department's breaker.
 pub(crate) struct Breaker<C: Clock> {
     clock: C,
+    on_change: Box<dyn Fn(Change) + Send + Sync>,
     inner: Mutex<Inner<C::Instant>>,
 }
 
@@ -151,8 +161,12 @@ impl<C: Clock> Ticket<C> {
 }
 
 impl<C: Clock> Breaker<C> {
-    /// A closed breaker.
-    pub(crate) fn new(settings: BreakerSettings, clock: C) -> Self {
+    /// A closed breaker. `on_change` is told after each change.
+    pub(crate) fn new(
+        settings: BreakerSettings,
+        clock: C,
+        on_change: impl Fn(Change) + Send + Sync + 'static,
+    ) -> Self {
         let inner = Inner {
             settings,
             phase: Phase::closed(),
@@ -161,7 +175,7 @@ impl<C: Clock> Breaker<C> {
             trips: 0,
             last_trip: None,
         };
-        Self { clock, inner: Mutex::new(inner) }
+        Self { clock, on_change: Box::new(on_change), inner: Mutex::new(inner) }
     }
 
     /// Takes over other settings. A rest that has begun ends as it was told.
@@ -211,6 +225,13 @@ impl<C: Clock> Breaker<C> {
             Settled::DepartmentFailed => inner.failed(self.clock.now()),
             Settled::Neutral => inner.gave_up(),
         }
+        let change = match (inner.epoch == epoch, &inner.phase) {
+            (false, Phase::Open { .. }) => Some(Change::Tripped),
+            (false, Phase::Closed { .. }) => Some(Change::Closed),
+            (true, _) | (false, Phase::HalfOpen { .. }) => None,
+        };
+        drop(inner);
+        change.into_iter().for_each(&self.on_change);
     }
 
     /// A panic elsewhere cannot leave these numbers half written, so a poisoned lock is still good.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jumpgate_catalogue::{Refusal, RefusalCode};
+use jumpgate_catalogue::{Notice, Refusal, RefusalCode};
 
 use crate::quota::QuotaSpent;
 
@@ -18,7 +18,9 @@ pub(crate) enum Denied {
     /// The caller's quota at the department is used up.
     Quota(QuotaSpent),
     /// The department is switched off.
-    Killed,
+    Killed { notice: Option<Notice> },
+    /// The department is in a maintenance window.
+    Maintenance { retry_after: Duration, notice: Option<Notice> },
     /// The department's breaker is open.
     Resting { retry_after: Duration },
     /// The department's bulkhead had no slot in time.
@@ -38,10 +40,17 @@ impl From<Denied> for Refusal {
                  under which circumstances it is permitted",
             ),
             Denied::Quota(spent) => quota(RefusalCode::DepartmentQuota, "this department", &spent),
-            Denied::Killed => Self::new(
+            Denied::Killed { notice } => Self::new(
                 RefusalCode::DepartmentKilled,
                 "wait until the department is switched on again",
-            ),
+            )
+            .noticed(notice),
+            Denied::Maintenance { retry_after, notice } => Self::new(
+                RefusalCode::DepartmentMaintenance,
+                "the department is being maintained; ask again when Retry-After has passed",
+            )
+            .after(retry_after)
+            .noticed(notice),
             Denied::Resting { retry_after } => Self::new(
                 RefusalCode::BreakerOpen,
                 "the department failed repeatedly and rests; ask again later",

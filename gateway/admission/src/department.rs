@@ -1,17 +1,24 @@
-//! One department's protection: its switch, its breaker and its bulkhead, in this order.
+//! One department's protection: its switch, its maintenance windows, its breaker and its bulkhead,
+//! in this order.
 //!
 //! Owns their order and the counts of what they decided. It never reads whom or what a query asks.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::clock::Clock;
-use jumpgate_catalogue::DepartmentId;
+use jiff::Zoned;
+use jumpgate_catalogue::{DepartmentId, Notice};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::breaker::{Breaker, BreakerReading, Settled, Ticket};
+use crate::breaker::{Breaker, BreakerReading, Change, Settled, Ticket};
 use crate::bulkhead::{Bulkhead, Slot};
 use crate::denied::Denied;
+use crate::maintenance::WindowSettings;
 use crate::settings::DepartmentSettings;
 
 /// How a department stands now.
@@ -21,14 +28,20 @@ pub struct DepartmentReading {
     pub department: DepartmentId,
     /// True while it is switched off.
     pub killed: bool,
+    /// True in a maintenance window.
+    pub in_maintenance: bool,
     /// Its breaker.
     pub breaker: BreakerReading,
     /// Queries that hold a slot.
     pub in_flight: u32,
     /// Queries that wait for a slot.
     pub waiting: u32,
-    /// Its slots.
+    /// Its slots when it is well.
     pub concurrency_max: u32,
+    /// Its slots now: fewer after a failure.
+    pub limit: u32,
+    /// How long its answers take, on the average of the last ones.
+    pub typical: Option<Duration>,
     /// What happened since the start.
     pub counts: DepartmentCounts,
 }
@@ -42,6 +55,8 @@ pub struct DepartmentCounts {
     pub quota: u64,
     /// Refused: switched off.
     pub killed: u64,
+    /// Refused: maintenance.
+    pub maintenance: u64,
     /// Refused: breaker open.
     pub resting: u64,
     /// Refused: no slot in time.
@@ -59,18 +74,34 @@ pub struct DepartmentCounts {
 pub(crate) struct Department<C: Clock> {
     id: DepartmentId,
     killed: AtomicBool,
+    notice: Mutex<Option<Notice>>,
+    windows: ArcSwap<Vec<WindowSettings>>,
     breaker: Arc<Breaker<C>>,
     bulkhead: Arc<Bulkhead>,
+    /// Wakes those that wait for a slot when the department is switched off or begins to rest.
+    alarm: Arc<Notify>,
     counts: Mutex<DepartmentCounts>,
 }
 
 impl<C: Clock> Department<C> {
     pub(crate) fn new(id: DepartmentId, settings: &DepartmentSettings, clock: C) -> Self {
+        let bulkhead = Arc::new(Bulkhead::new(settings));
+        let alarm = Arc::new(Notify::new());
+        let on_change = {
+            let (bulkhead, alarm) = (Arc::clone(&bulkhead), Arc::clone(&alarm));
+            move |change| match change {
+                Change::Tripped => alarm.notify_waiters(),
+                Change::Closed => bulkhead.begin_gently(),
+            }
+        };
         Self {
             id,
             killed: AtomicBool::new(false),
-            breaker: Arc::new(Breaker::new(settings.breaker, clock)),
-            bulkhead: Arc::new(Bulkhead::new(settings)),
+            notice: Mutex::default(),
+            windows: ArcSwap::from_pointee(settings.maintenance.clone()),
+            breaker: Arc::new(Breaker::new(settings.breaker, clock, on_change)),
+            bulkhead,
+            alarm,
             counts: Mutex::default(),
         }
     }
@@ -79,24 +110,47 @@ impl<C: Clock> Department<C> {
     pub(crate) fn configure(&self, settings: &DepartmentSettings) {
         self.breaker.configure(settings.breaker);
         self.bulkhead.resize(settings);
+        self.windows.store(Arc::new(settings.maintenance.clone()));
     }
 
-    /// Passes switch and breaker, waits for a slot, and passes both again: what they said before
-    /// the wait may be untrue after it.
-    pub(crate) async fn enter(&self, deadline: Instant) -> Result<(Ticket<C>, Slot), Denied> {
-        self.check_switch()?;
+    /// Passes switch, maintenance and breaker, waits for a slot, and passes them again: what they
+    /// said before the wait may be untrue after it. Who waits when the department is switched off
+    /// or begins to rest is refused then, and not when his turn comes.
+    pub(crate) async fn enter(
+        &self,
+        deadline: Instant,
+        now: &(dyn Fn() -> Zoned + Send + Sync),
+    ) -> Result<(Ticket<C>, Slot), Denied> {
+        self.check_open(now)?;
         let mut ticket = self.pass()?;
-        let slot = self.bulkhead.acquire(deadline).await?;
-        self.check_switch()?;
+        let mut waiting = pin!(self.bulkhead.acquire(deadline));
+        let slot = loop {
+            let mut alarm = pin!(self.alarm.notified());
+            // From here on no alarm is missed, and one that came before shows in what follows.
+            alarm.as_mut().enable();
+            self.check_switch()?;
+            if !ticket.is_current() {
+                ticket = self.pass()?;
+            }
+            tokio::select! {
+                biased;
+                slot = &mut waiting => break slot?,
+                () = alarm => {}
+            }
+        };
+        self.check_open(now)?;
         if !ticket.is_current() {
             ticket = self.pass()?;
         }
         Ok((ticket, slot))
     }
 
-    /// Sets the switch; returns what it was.
-    pub(crate) fn switch(&self, killed: bool) -> bool {
-        self.killed.swap(killed, Ordering::SeqCst)
+    /// Sets the switch, and what people are shown while it is off; returns what it was.
+    pub(crate) fn switch(&self, killed: bool, notice: Option<Notice>) -> bool {
+        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
+        let was = self.killed.swap(killed, Ordering::SeqCst);
+        self.alarm.notify_waiters();
+        was
     }
 
     pub(crate) fn is_killed(&self) -> bool {
@@ -107,14 +161,17 @@ impl<C: Clock> Department<C> {
         &self.id
     }
 
-    pub(crate) fn reading(&self) -> DepartmentReading {
+    pub(crate) fn reading(&self, now: &Zoned) -> DepartmentReading {
         DepartmentReading {
             department: self.id.clone(),
             killed: self.is_killed(),
+            in_maintenance: self.windows.load().iter().any(|window| window.rest(now).is_some()),
             breaker: self.breaker.reading(),
             in_flight: self.bulkhead.in_flight(),
             waiting: self.bulkhead.waiting(),
             concurrency_max: self.bulkhead.concurrency_max(),
+            limit: self.bulkhead.limit(),
+            typical: self.bulkhead.typical(),
             counts: *self.counts(),
         }
     }
@@ -126,7 +183,8 @@ impl<C: Clock> Department<C> {
             None => &mut counts.admitted,
             Some(Denied::NotGranted | Denied::Forbidden) => &mut counts.not_granted,
             Some(Denied::Quota(_)) => &mut counts.quota,
-            Some(Denied::Killed) => &mut counts.killed,
+            Some(Denied::Killed { .. }) => &mut counts.killed,
+            Some(Denied::Maintenance { .. }) => &mut counts.maintenance,
             Some(Denied::Resting { .. }) => &mut counts.resting,
             Some(Denied::Busy { .. }) => &mut counts.busy,
         };
@@ -142,8 +200,27 @@ impl<C: Clock> Department<C> {
         }
     }
 
+    fn check_open(&self, now: &(dyn Fn() -> Zoned + Send + Sync)) -> Result<(), Denied> {
+        self.check_switch()?;
+        let windows = self.windows.load();
+        if windows.is_empty() {
+            return Ok(());
+        }
+        let now = now();
+        // The one that lasts longest says when to come back.
+        let within = windows.iter().filter_map(|it| Some((it.rest(&now)?, it.notice())));
+        match within.max_by_key(|(rest, _)| *rest) {
+            None => Ok(()),
+            Some((retry_after, notice)) => Err(Denied::Maintenance { retry_after, notice }),
+        }
+    }
+
     fn check_switch(&self) -> Result<(), Denied> {
-        if self.is_killed() { Err(Denied::Killed) } else { Ok(()) }
+        if !self.is_killed() {
+            return Ok(());
+        }
+        let notice = self.notice.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(Denied::Killed { notice })
     }
 
     fn pass(&self) -> Result<Ticket<C>, Denied> {

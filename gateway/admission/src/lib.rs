@@ -15,6 +15,7 @@ mod denied;
 mod department;
 mod grants;
 mod in_flight;
+mod maintenance;
 mod policy;
 mod quota;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use breaker::{BreakerReading, BreakerState, Settled, TripReason};
 pub use department::{DepartmentCounts, DepartmentReading};
 pub use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 pub use in_flight::{InFlight, InFlightGuard};
+pub use maintenance::{NoticeSettings, WindowSettings};
 pub use policy::{
     Decision, Explained, Policy, PolicyQuestion, ROLES_MAX, RuleId, SignatureFault, SignedRules,
     Weighed, department_key,

@@ -16,6 +16,7 @@ use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId};
 use serde::Deserialize;
 
 use crate::grants::{self, departments};
+use crate::maintenance::WindowSettings;
 use crate::policy::Policy;
 
 /// Everything admission is told. No key is required: without rules nothing may be asked.
@@ -164,6 +165,8 @@ pub struct DepartmentSettings {
     pub wait_ms_max: u64,
     /// When it is given a rest.
     pub breaker: BreakerSettings,
+    /// When it must not be asked; at most 32 windows.
+    pub maintenance: Vec<WindowSettings>,
 }
 
 /// When a department is given a rest.
@@ -318,6 +321,16 @@ impl DepartmentSettings {
         for (name, figure, range) in figures {
             mistakes.within(&format!("{key}.{name}"), figure, range);
         }
+        mistakes.within(
+            &format!("{key}.maintenance"),
+            self.maintenance.len() as u64,
+            0..=WINDOWS_MAX,
+        );
+        for (position, window) in self.maintenance.iter().enumerate() {
+            if let Err((fault, mend)) = window.check() {
+                mistakes.add(&format!("{key}.maintenance[{position}]"), fault, mend);
+            }
+        }
     }
 }
 
@@ -409,6 +422,7 @@ impl Default for DepartmentSettings {
             waiting_max: WAITING_MAX,
             wait_ms_max: WAIT_MS_MAX,
             breaker: BreakerSettings::default(),
+            maintenance: Vec::new(),
         }
     }
 }
@@ -448,8 +462,8 @@ const WAIT_MS_MAX: u64 = 500;
 const FAILURES_MAX: u32 = 5;
 /// A restarted application server is back within seconds, so the first rest is short.
 const REST_MS: u64 = 1_000;
-/// A department that is back is noticed within half a minute, at two probes a minute.
-const REST_MS_MAX: u64 = 30_000;
+/// A department that is back is noticed within five seconds; a probe then is no load.
+const REST_MS_MAX: u64 = 5_000;
 /// One success may be a lucky one.
 const PROBES_TO_CLOSE: u32 = 2;
 
@@ -467,6 +481,8 @@ const WAIT_MS_MAX_MAX: u64 = 10_000;
 const FAILURES_MAX_MAX: u64 = 1_000;
 /// Ten minutes; whoever wants longer means the kill switch.
 const REST_MS_MAX_MAX: u64 = 600_000;
+/// One for each weekday and some for the year's holidays.
+const WINDOWS_MAX: u64 = 32;
 /// More probes than this, one at a time, keep a healthy department away from its callers.
 const PROBES_TO_CLOSE_MAX: u64 = 20;
 

@@ -21,6 +21,6 @@ pub use ids::{
     CallerId, DepartmentId, Digest, InvalidId, PredicateId, Purpose, QueryId, SubjectKindId,
 };
 pub use query::{ParameterValue, Query, Question, is_note};
-pub use refusal::{Refusal, RefusalCode};
+pub use refusal::{NOTICE_CHARS_MAX, Notice, Refusal, RefusalCode};
 pub use subject::{IdentifierRule, Reveals, Subject, SubjectFault, SubjectKind};
 pub use verdict::{Finding, Reason, Verdict};

@@ -57,6 +57,8 @@ pub enum RefusalCode {
     DepartmentQuota,
     /// The department is switched off.
     DepartmentKilled,
+    /// The department is in a maintenance window.
+    DepartmentMaintenance,
     /// The department failed repeatedly and is given a rest.
     BreakerOpen,
     /// The department is busy and the queue is full or too slow.
@@ -67,7 +69,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the order a request meets them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Unauthenticated,
         Self::OperatorUnproven,
         Self::OperatorKeysUnavailable,
@@ -93,6 +95,7 @@ impl RefusalCode {
         Self::NotGranted,
         Self::DepartmentQuota,
         Self::DepartmentKilled,
+        Self::DepartmentMaintenance,
         Self::BreakerOpen,
         Self::BulkheadFull,
         Self::NoReceipt,
@@ -125,6 +128,7 @@ impl RefusalCode {
             Self::NotGranted => "not-granted",
             Self::DepartmentQuota => "department-quota-exhausted",
             Self::DepartmentKilled => "department-switched-off",
+            Self::DepartmentMaintenance => "department-maintenance",
             Self::BreakerOpen => "department-resting",
             Self::BulkheadFull => "department-busy",
             Self::Draining => "draining",
@@ -158,17 +162,58 @@ pub struct Refusal {
     pub mend: String,
     /// Earliest time a repeat can succeed, if waiting helps.
     pub retry_after: Option<Duration>,
+    /// What the one-window system can show to people, if somebody wrote it.
+    pub notice: Option<Notice>,
+}
+
+/// A message for people at a counter, about a department that cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// In English.
+    pub en: String,
+    /// In Chinese.
+    pub zh: String,
+}
+
+/// Longest text of a notice: a line or two on a screen.
+pub const NOTICE_CHARS_MAX: usize = 200;
+
+impl Notice {
+    /// A notice that can be shown: both texts there, not longer than a line or two, in printable
+    /// characters.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(en: impl Into<String>, zh: impl Into<String>) -> Result<Self, String> {
+        let notice = Self { en: en.into(), zh: zh.into() };
+        for (language, text) in [("en", &notice.en), ("zh", &notice.zh)] {
+            let is_shown = text.chars().all(|it| !it.is_control());
+            if !(1..=NOTICE_CHARS_MAX).contains(&text.chars().count()) || !is_shown {
+                return Err(format!(
+                    "{language}: must have 1 to {NOTICE_CHARS_MAX} characters, none of them a \
+                     control character"
+                ));
+            }
+        }
+        Ok(notice)
+    }
 }
 
 impl Refusal {
     /// A refusal that concerns no single field.
     pub fn new(code: RefusalCode, mend: impl Into<String>) -> Self {
-        Self { code, field: None, mend: mend.into(), retry_after: None }
+        Self { code, field: None, mend: mend.into(), retry_after: None, notice: None }
     }
 
     /// Names the field at fault by its JSON pointer.
     pub fn at(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
+        self
+    }
+
+    /// Adds what people can be shown.
+    pub fn noticed(mut self, notice: Option<Notice>) -> Self {
+        self.notice = notice;
         self
     }
 

@@ -15,16 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jumpgate_catalogue::DepartmentId;
+use jumpgate_catalogue::{DepartmentId, Notice};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::gateway::Gateway;
 use crate::live::{ActFault, Live, Person, Said};
@@ -142,11 +144,15 @@ fn serve(
         let service = service_fn(|request: Request<Incoming>| {
             let (live, peer) = (live.clone(), peer.clone());
             async move {
-                let (method, path) = (request.method(), request.uri().path());
+                let (head, body) = request.into_parts();
+                let path = head.uri.path();
                 let reply = match peer {
-                    Peer::Metrics => look(&live.gateway(), method, path),
-                    Peer::Person(person) => at_socket(live, person, method, path).await,
+                    Peer::Metrics => look(&live.gateway(), &head.method, path),
                     Peer::Stranger(uid) => turned_away(uid),
+                    Peer::Person(person) if head.method == Method::POST => {
+                        acted(live, person, path, body).await
+                    }
+                    Peer::Person(_) => at_socket(&live, &head.method, path),
                 };
                 let reply: Response<Full<Bytes>> = reply.map(|body| Full::new(Bytes::from(body)));
                 Ok::<_, Infallible>(reply)
@@ -175,15 +181,8 @@ fn turned_away(uid: Option<u32>) -> respond::Reply {
     said(StatusCode::FORBIDDEN, &text, &[])
 }
 
-async fn at_socket(live: Arc<Live>, person: Person, method: &Method, path: &str) -> respond::Reply {
+fn at_socket(live: &Live, method: &Method, path: &str) -> respond::Reply {
     match (method, path) {
-        (&Method::POST, path) => {
-            let path = path.to_owned();
-            // A task of its own: whoever hangs up leaves no act half done.
-            let acting = tokio::spawn(async move { act(&live, &person, &path).await });
-            let panicked = |_| said(StatusCode::INTERNAL_SERVER_ERROR, "the act panicked", &[]);
-            acting.await.unwrap_or_else(panicked)
-        }
         (&Method::GET, "/status") => {
             let page = pages::status(&live.gateway(), live.since(), &live.waiting());
             respond::document(StatusCode::OK, &page)
@@ -193,6 +192,38 @@ async fn at_socket(live: Arc<Live>, person: Person, method: &Method, path: &str)
         }
         (method, path) => look(&live.gateway(), method, path),
     }
+}
+
+/// Does an act in a task of its own: whoever hangs up leaves none half done.
+async fn acted(live: Arc<Live>, person: Person, path: &str, body: Incoming) -> respond::Reply {
+    let body = Limited::new(body, ACT_BYTES_MAX).collect();
+    let body = match timeout(HEAD_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) | Err(_) => return said(StatusCode::BAD_REQUEST, "the act is cut off", &[]),
+    };
+    let path = path.to_owned();
+    let acting = tokio::spawn(async move { act(&live, &person, &path, &body).await });
+    let panicked = |_| said(StatusCode::INTERNAL_SERVER_ERROR, "the act panicked", &[]);
+    acting.await.unwrap_or_else(panicked)
+}
+
+/// A notice has two texts of 200 characters.
+const ACT_BYTES_MAX: usize = 8 << 10;
+
+/// What people are to be shown, if the act says so.
+fn notice(body: &[u8]) -> Result<Option<Notice>, ActFault> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Message {
+        en: String,
+        zh: String,
+    }
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let message: Message = serde_json::from_slice(body)
+        .map_err(|_| ActFault::Conflict("write both texts, en and zh".to_owned()))?;
+    Notice::new(message.en, message.zh).map(Some).map_err(ActFault::Conflict)
 }
 
 fn metrics(gateway: &Gateway) -> respond::Reply {
@@ -206,12 +237,15 @@ fn metrics(gateway: &Gateway) -> respond::Reply {
     reply
 }
 
-async fn act(live: &Arc<Live>, person: &Person, path: &str) -> respond::Reply {
+async fn act(live: &Arc<Live>, person: &Person, path: &str, body: &[u8]) -> respond::Reply {
     let mut parts = path.trim_start_matches('/').split('/');
     let acted = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some("departments"), Some(department), Some(switch @ ("kill" | "revive")), None) => {
             match DepartmentId::from_str(department) {
-                Ok(id) if switch == "kill" => live.switch_off(person, &id).await,
+                Ok(id) if switch == "kill" => match notice(body) {
+                    Ok(notice) => live.switch_off(person, &id, notice).await,
+                    Err(fault) => Err(fault),
+                },
                 Ok(id) => live.revive(person, &id).await,
                 Err(_) => Err(ActFault::Unknown("no such department".to_owned())),
             }
@@ -244,7 +278,12 @@ fn said(status: StatusCode, text: &str, lines: &[String]) -> respond::Reply {
 ///
 /// # Errors
 /// Nobody listens there, or the connection broke.
-pub async fn send(socket: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Value)> {
+pub async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: String,
+) -> io::Result<(StatusCode, Value)> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -254,7 +293,7 @@ pub async fn send(socket: &Path, method: Method, path: &str) -> io::Result<(Stat
         .method(method)
         .uri(path)
         .header(http::header::HOST, "admin")
-        .body(Full::<Bytes>::default())
+        .body(Full::new(Bytes::from(body)))
         .map_err(io::Error::other)?;
     let response = sender.send_request(request).await.map_err(io::Error::other)?;
     let status = response.status();

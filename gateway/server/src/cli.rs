@@ -89,6 +89,12 @@ enum Act {
         config: PathBuf,
         /// The department's id.
         department: String,
+        /// What people at counters are shown meanwhile, in English.
+        #[arg(long, requires = "zh")]
+        en: Option<String>,
+        /// The same in Chinese.
+        #[arg(long, requires = "en")]
+        zh: Option<String>,
     },
     /// Switch a department on again in the running gateway, which takes two people.
     Revive {
@@ -132,16 +138,18 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Act::Receipt(act) => receipt::run(act),
         Act::Status { config } => admin::status(&config),
         Act::Departments { config } => admin::departments(&config),
-        Act::Kill { config, department } => {
-            admin::act(&config, &format!("/departments/{department}/kill"))
+        Act::Kill { config, department, en, zh } => {
+            let message = en.zip(zh).map(|(en, zh)| serde_json::json!({ "en": en, "zh": zh }));
+            let message = message.map(|it| it.to_string()).unwrap_or_default();
+            admin::act(&config, &format!("/departments/{department}/kill"), message)
         }
         Act::Revive { config, department } => {
-            admin::act(&config, &format!("/departments/{department}/revive"))
+            admin::act(&config, &format!("/departments/{department}/revive"), String::new())
         }
-        Act::Reload { config } => admin::act(&config, "/reload"),
+        Act::Reload { config } => admin::act(&config, "/reload", String::new()),
         Act::Approve { config, number: None } => admin::waiting(&config),
         Act::Approve { config, number: Some(number) } => {
-            admin::act(&config, &format!("/approvals/{number}"))
+            admin::act(&config, &format!("/approvals/{number}"), String::new())
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jumpgate_admission::{Admission, DefaultClock};
-use jumpgate_catalogue::{DepartmentId, Digest};
+use jumpgate_catalogue::{DepartmentId, Digest, Notice};
 use jumpgate_querylog::{
     Act, AskMode, Details, Digests, Keys, LogOptions, QueryLog, Recorded, StartDetails,
 };
@@ -134,7 +134,7 @@ impl Live {
         let (log, replays, is_new) = open_log(&candidate.settings, start, &now)?;
         if state.is_missing() && !is_new {
             tracing::error!("admin.state_file is missing: every department starts switched off");
-            candidate.departments.keys().try_for_each(|id| state.switch_off(id))?;
+            candidate.departments.keys().try_for_each(|id| state.switch_off(id, None))?;
         }
         // Written now, so that it is no news in an emergency that it cannot be.
         state.keep_rules(candidate.plan.policy())?;
@@ -187,31 +187,38 @@ impl Live {
             self.note(Act::Adapter, &details, None).await.map_err(unwritten)?;
         }
         let by_configuration = gateway.settings.departments().filter(|(_, it)| it.switched_off);
-        let by_configuration = by_configuration.map(|(id, _)| (id, "the configuration"));
-        let by_acts = state.switched_off().map(|id| (id, "before the start"));
-        for (id, since) in by_acts.chain(by_configuration) {
+        let by_configuration = by_configuration.map(|(id, _)| (id, None, "the configuration"));
+        let by_acts = state.switched_off().map(|(id, notice)| (id, notice, "before the start"));
+        // Those that acts have switched off come last: what people are shown is theirs.
+        for (id, notice, since) in by_configuration.chain(by_acts) {
             // One that was switched off may be configured no more.
-            let _known = gateway.admission.kill(&id);
+            let _known = gateway.admission.kill(&id, notice);
             let details = switched(&id, false).with("since", since);
             self.note(Act::Config, &details, None).await.map_err(unwritten)?;
         }
         Ok(())
     }
 
-    /// Switches a department off: at once, then for restarts too, then on record.
+    /// Switches a department off: at once, then for restarts too, then on record. `notice` is what
+    /// people are shown until it is on again.
     ///
     /// # Errors
     /// Not this person's to do; no such department; the entry or the file that keeps it over a
     /// restart cannot be written: it is off all the same, as the text says.
-    pub async fn switch_off(&self, by: &Person, id: &DepartmentId) -> Result<Said, ActFault> {
+    pub async fn switch_off(
+        &self,
+        by: &Person,
+        id: &DepartmentId,
+        notice: Option<Notice>,
+    ) -> Result<Said, ActFault> {
         may_act(by)?;
-        let changed = self.gateway().admission.kill(id).map_err(unknown)?;
+        let changed = self.gateway().admission.kill(id, notice.clone()).map_err(unknown)?;
         let mut state = self.acting.lock().await;
         let is_this = |wanted: &Wanted| matches!(wanted, Wanted::Revive(revived) if revived == id);
         self.proposals().drop_void(is_this);
-        let kept = state.switch_off(id);
+        let kept = state.switch_off(id, notice.as_ref());
         // A reload or a second person in between may have switched it on.
-        let _known = self.gateway().admission.kill(id);
+        let _known = self.gateway().admission.kill(id, notice);
         let noted = self.note(Act::Config, &switched(id, false), Some(&by.name)).await;
         let failed =
             [kept.map_err(|it| it.to_string()), noted.map(drop).map_err(|it| it.to_string())];
@@ -447,9 +454,10 @@ impl Live {
         state.keep_rules(reload.candidate.plan.policy()).map_err(conflict)?;
         self.note(Act::Config, &reload.changes.in_force, Some(names)).await?;
         let next = current.succeed(reload.candidate);
-        for id in state.switched_off().chain(reload.now_off) {
+        let now_off = reload.now_off.into_iter().map(|id| (id, None));
+        for (id, notice) in now_off.chain(state.switched_off()) {
             // One that was switched off may be configured no more.
-            let _known = next.admission.kill(&id);
+            let _known = next.admission.kill(&id, notice);
         }
         self.gateway.store(Arc::new(next));
         // What still waits was compared with what is no longer in force.

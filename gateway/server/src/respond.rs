@@ -10,7 +10,7 @@ use jumpgate_catalogue::{Fault, FaultCode, QueryId, Refusal, RefusalCode};
 use serde_json::value::RawValue;
 
 use crate::record::{Evidence, Kept, LogUnavailable, Logged, Spoken};
-use crate::wire::{AnswerBody, BatchBody, BatchItemBody, ProblemBody, ReceiptBody};
+use crate::wire::{AnswerBody, BatchBody, BatchItemBody, MessageBody, ProblemBody, ReceiptBody};
 
 /// A response without its connection.
 pub type Reply = Response<Vec<u8>>;
@@ -126,6 +126,7 @@ fn problem_of_refusal(
         transient: None,
         retry_is_safe: None,
         retry_after_s,
+        message: refusal.notice.as_ref().map(|it| MessageBody { en: &it.en, zh: &it.zh }),
         receipt,
     });
     Said { status, body, retry_after_s }
@@ -146,6 +147,7 @@ fn problem_of_fault(fault: Fault, kept: &Kept, evidence: &Evidence) -> Said {
         transient: Some(fault.code.is_transient()),
         retry_is_safe: Some(fault.retry_is_safe),
         retry_after_s: None,
+        message: None,
         receipt: Some(receipt(kept.index, &kept.leaf_hash, evidence)),
     });
     Said { status, body, retry_after_s: None }
@@ -165,6 +167,7 @@ fn problem_of_log(unavailable: LogUnavailable) -> Said {
         transient: None,
         retry_is_safe: None,
         retry_after_s: None,
+        message: None,
         receipt: None,
     });
     Said { status, body, retry_after_s: None }
@@ -204,6 +207,9 @@ pub fn refusal_row(code: RefusalCode) -> (StatusCode, &'static str) {
         RefusalCode::NotGranted => (S::FORBIDDEN, "Not granted"),
         RefusalCode::DepartmentQuota => (S::TOO_MANY_REQUESTS, "Quota at department used up"),
         RefusalCode::DepartmentKilled => (S::SERVICE_UNAVAILABLE, "Department switched off"),
+        RefusalCode::DepartmentMaintenance => {
+            (S::SERVICE_UNAVAILABLE, "Department under maintenance")
+        }
         RefusalCode::BreakerOpen => (S::SERVICE_UNAVAILABLE, "Department resting"),
         RefusalCode::BulkheadFull => (S::SERVICE_UNAVAILABLE, "Department busy"),
         RefusalCode::Draining => (S::SERVICE_UNAVAILABLE, "Shutting down"),

@@ -57,6 +57,11 @@ struct LogGauge {
     reading: &'static str,
 }
 
+/// 0 before the first answer.
+fn millis(time: Option<Duration>) -> i64 {
+    time.and_then(|time| i64::try_from(time.as_millis()).ok()).unwrap_or(0)
+}
+
 /// From a department on the same machine to the longest default deadline.
 const SECONDS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0];
 
@@ -165,7 +170,10 @@ impl Telemetry {
             ("in_flight", i64::from(reading.in_flight)),
             ("waiting", i64::from(reading.waiting)),
             ("concurrency_max", i64::from(reading.concurrency_max)),
+            ("limit", i64::from(reading.limit)),
+            ("typical_ms", millis(reading.typical)),
             ("switched_off", i64::from(reading.killed)),
+            ("maintenance", i64::from(reading.in_maintenance)),
             ("breaker", breaker),
         ];
         for (name, value) in readings {

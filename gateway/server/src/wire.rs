@@ -257,9 +257,21 @@ pub struct ProblemBody<'a> {
     /// Seconds to wait, as in the `Retry-After` header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
+    /// What people at a counter can be shown, where somebody wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageBody<'a>>,
     /// Where the refusal or fault stands in the query log, unless it was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptBody<'a>>,
+}
+
+/// A message for people, in two languages.
+#[derive(Debug, Serialize)]
+pub struct MessageBody<'a> {
+    /// In English.
+    pub en: &'a str,
+    /// In Chinese.
+    pub zh: &'a str,
 }
 
 /// The answers to a batch, in the order of its questions.

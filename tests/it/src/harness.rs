@@ -148,7 +148,14 @@ impl Harness {
 
     /// Looks or acts at the admin socket.
     pub async fn at_socket(&self, method: Method, path: &str) -> (StatusCode, Value) {
-        admin::send(&self.folder().join("admin.sock"), method, path).await.unwrap()
+        let socket = self.folder().join("admin.sock");
+        admin::send(&socket, method, path, String::new()).await.unwrap()
+    }
+
+    /// Sends an act with a body to the admin socket.
+    pub async fn at_socket_with(&self, path: &str, body: &str) -> (StatusCode, Value) {
+        let socket = self.folder().join("admin.sock");
+        admin::send(&socket, Method::POST, path, body.to_owned()).await.unwrap()
     }
 
     /// Changes the configuration file as [`Harness::with`] does; a reload reads it.

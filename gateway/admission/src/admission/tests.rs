@@ -75,7 +75,7 @@ async fn the_checks_run_in_their_order() {
     clock.advance(Duration::from_secs(3));
     let probe = admit(&gate).await.unwrap();
     assert_eq!(reading(&gate).in_flight, 3, "no slot is left and the probe is out");
-    assert_eq!(gate.kill(&civil_registry()), Ok(true));
+    assert_eq!(gate.kill(&civil_registry(), None), Ok(true));
     for _ in 0..4 {
         assert_eq!(code(&gate).await, RefusalCode::DepartmentKilled, "until the quota is spent");
     }
@@ -94,25 +94,26 @@ async fn the_checks_run_in_their_order() {
     assert_eq!(refused.code, RefusalCode::BreakerOpen);
     assert_eq!(refused.retry_after, Some(Duration::from_secs(3)));
     probe.settle(Settled::Ok);
-    let third = admit(&gate).await.unwrap();
+    // It is back with one slot, and two are still in.
     let refused = admit(&gate).await.err().unwrap();
     assert_eq!(refused.code, RefusalCode::BulkheadFull);
-    assert_eq!(refused.retry_after, Some(Duration::from_millis(500)));
-    drop(one);
+    assert_eq!(refused.retry_after, Some(Duration::from_millis(100)));
+    drop((one, two));
     let permit = admit(&gate).await.unwrap();
     assert_eq!((&**permit.rule(), permit.department()), ("counter", &civil_registry()));
     assert_eq!((&*permit.quota().policy, permit.quota().burst), ("caller/civil-registry", 5));
-    drop((two, third, permit));
+    drop(permit);
     let expected = DepartmentCounts {
+        maintenance: 0,
         not_granted: 1,
         quota: 1,
         killed: 5,
         resting: 1,
         busy: 1,
-        admitted: 6,
+        admitted: 5,
         ok: 1,
         failed: 1,
-        neutral: 4,
+        neutral: 3,
     };
     assert_eq!(reading(&gate).counts, expected);
 }
@@ -158,14 +159,14 @@ async fn departments_and_callers_do_not_share() {
     let permit = admit(&gate).await.unwrap();
     assert_eq!(code(&gate).await, RefusalCode::DepartmentQuota);
     let elsewhere = query("social-insurance/receives-pension@1", "benefit-claim");
-    gate.kill(&civil_registry()).unwrap();
+    gate.kill(&civil_registry(), None).unwrap();
     let other = gate.admit(&caller("one-window"), None, &elsewhere, later()).await.unwrap();
     assert_eq!(other.department().as_str(), "social-insurance");
     assert!(other.breaker_agrees() && !permit.breaker_agrees(), "no retry at a killed one");
     gate.revive(&civil_registry()).unwrap();
     assert!(gate.admit(&caller("school"), None, &alive(), later()).await.is_ok());
     let nowhere = "land-registry".parse().unwrap();
-    assert_eq!(gate.kill(&nowhere), Err(UnknownDepartment(nowhere)));
+    assert_eq!(gate.kill(&nowhere, None), Err(UnknownDepartment(nowhere)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +175,7 @@ async fn who_waits_while_the_department_is_killed_is_refused() {
     let held = admit(&gate).await.unwrap();
     let mut waits = pin!(admit(&gate));
     assert!(poll(&mut waits).is_pending());
-    gate.kill(&civil_registry()).unwrap();
+    gate.kill(&civil_registry(), None).unwrap();
     drop(held);
     let refused = waits.await.err().unwrap();
     assert_eq!(refused.code, RefusalCode::DepartmentKilled);
@@ -297,9 +298,104 @@ async fn another_plan_keeps_the_switch_the_breaker_the_slots_and_every_quota_tha
     assert_eq!(code(&third).await, RefusalCode::BreakerOpen, "another rate begins full");
     clock.advance(Duration::from_secs(3));
     admit(&third).await.unwrap().settle(Settled::Ok);
-    assert_eq!(third.kill(&civil_registry()), Ok(true));
+    assert_eq!(third.kill(&civil_registry(), None), Ok(true));
     let fourth = third.succeed(plan(settings(1, 2)));
     assert_eq!(code(&fourth).await, RefusalCode::DepartmentKilled);
     assert_eq!(fourth.revive(&civil_registry()), Ok(true));
     assert!(!reading(&third).killed, "one department, one switch");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_refused_as_soon_as_the_department_is_switched_off_or_begins_to_rest() {
+    let (_, gate) = gate(
+        r#"
+        [departments.civil-registry]
+        concurrency_max = 2
+        waiting_max = 4
+        wait_ms_max = 10000
+        [departments.civil-registry.breaker]
+        failures_max = 1
+        "#,
+    );
+    let (held, fails) = (admit(&gate).await.unwrap(), admit(&gate).await.unwrap());
+    let begun = Instant::now();
+    let mut waiting = [pin!(code(&gate)), pin!(code(&gate))];
+    assert!(waiting.iter_mut().all(|it| poll(it).is_pending()));
+    fails.settle(Settled::DepartmentFailed);
+    for it in &mut waiting {
+        assert_eq!(poll(it), Poll::Ready(RefusalCode::BreakerOpen));
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    drop(held);
+    assert_eq!(reading(&gate).waiting, 0);
+    let (_, gate) = self::gate(
+        "[departments.civil-registry]\nconcurrency_max = 1\nwaiting_max = 1\nwait_ms_max = 10000",
+    );
+    let _held = admit(&gate).await.unwrap();
+    let (one_window, query) = (caller("one-window"), alive());
+    let mut waiting = pin!(gate.admit(&one_window, None, &query, later()));
+    assert!(poll(&mut waiting).is_pending());
+    let notice = Notice::new("closed today", "今日关闭").unwrap();
+    gate.kill(&civil_registry(), Some(notice.clone())).unwrap();
+    let Poll::Ready(Err(rejected)) = poll(&mut waiting) else { panic!("it still waits") };
+    assert_eq!(rejected.refusal.code, RefusalCode::DepartmentKilled);
+    assert_eq!(rejected.refusal.notice, Some(notice));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_department_comes_back_with_few_slots_and_each_answer_brings_one_more() {
+    let (clock, gate) = gate(
+        r#"
+        [quotas]
+        department = { per_second = 1000, burst = 1000 }
+        [departments.civil-registry]
+        concurrency_max = 16
+        waiting_max = 0
+        [departments.civil-registry.breaker]
+        failures_max = 1
+        rest_ms = 1000
+        rest_ms_max = 1000
+        probes_to_close = 1
+        "#,
+    );
+    let held = admit(&gate).await.unwrap();
+    admit(&gate).await.unwrap().settle(Settled::DepartmentFailed);
+    clock.advance(Duration::from_secs(1));
+    admit(&gate).await.unwrap().settle(Settled::Ok);
+    assert_eq!((reading(&gate).limit, reading(&gate).concurrency_max), (2, 16));
+    // What was in before counts as one of the few.
+    let second = admit(&gate).await.unwrap();
+    assert_eq!(code(&gate).await, RefusalCode::BulkheadFull);
+    drop((held, second));
+    let mut most = 2;
+    for _ in 0..4 {
+        let mut permits = Vec::new();
+        while let Ok(permit) = admit(&gate).await {
+            permits.push(permit);
+        }
+        assert_eq!(permits.len(), most.min(16));
+        permits.into_iter().for_each(|permit| permit.settle(Settled::Ok));
+        most *= 2;
+    }
+    assert_eq!(reading(&gate).limit, 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_maintenance_window_nobody_asks_and_people_are_shown_why() {
+    // The tests' clock says Monday, ten o'clock.
+    let (_, gate) = gate(
+        r#"
+        [[departments.civil-registry.maintenance]]
+        daily_from = "09:00"
+        daily_to = "10:30"
+        weekdays = [1]
+        message = { en = "back at half past ten", zh = "十点半恢复" }
+        "#,
+    );
+    let refusal = admit(&gate).await.err().unwrap();
+    assert_eq!(refusal.code, RefusalCode::DepartmentMaintenance);
+    assert_eq!(refusal.retry_after, Some(Duration::from_secs(1800)));
+    assert_eq!(refusal.notice, Notice::new("back at half past ten", "十点半恢复").ok());
+    assert!(reading(&gate).in_maintenance);
+    assert_eq!(reading(&gate).counts.maintenance, 1);
 }

@@ -9,7 +9,7 @@ const SETTINGS: BreakerSettings =
 
 fn breaker() -> (FakeRelativeClock, Arc<Breaker<FakeRelativeClock>>) {
     let clock = FakeRelativeClock::default();
-    (clock.clone(), Arc::new(Breaker::new(SETTINGS, clock)))
+    (clock.clone(), Arc::new(Breaker::new(SETTINGS, clock, |_| ())))
 }
 
 fn settle(breaker: &Arc<Breaker<FakeRelativeClock>>, settled: Settled) {

@@ -14,7 +14,7 @@ fn bulkhead(concurrency_max: u32, waiting_max: u32, wait_ms_max: u64) -> Arc<Bul
 
 fn settings(concurrency_max: u32, waiting_max: u32, wait_ms_max: u64) -> DepartmentSettings {
     let breaker = Default::default();
-    DepartmentSettings { concurrency_max, waiting_max, wait_ms_max, breaker }
+    DepartmentSettings { concurrency_max, waiting_max, wait_ms_max, breaker, maintenance: vec![] }
 }
 
 type Waiter<'a> = Pin<Box<dyn Future<Output = Result<Slot, Denied>> + 'a>>;
@@ -171,4 +171,32 @@ async fn other_sizes_hold_at_once_for_those_who_come_and_those_who_are_in() {
     bulkhead.resize(&settings(1, 0, 500));
     let _only = bulkhead.acquire(Instant::now()).await.unwrap();
     assert!(bulkhead.acquire(Instant::now()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_wait_in_vain_is_refused_at_once() {
+    let bulkhead = bulkhead(2, 16, 5_000);
+    // Nothing is known yet of how long an answer takes.
+    let held = [
+        bulkhead.acquire(Instant::now()).await.unwrap(),
+        bulkhead.acquire(Instant::now()).await.unwrap(),
+    ];
+    tokio::time::advance(Duration::from_secs(1)).await;
+    held.iter().for_each(Slot::answered);
+    assert_eq!(bulkhead.typical(), Some(Duration::from_secs(1)));
+    let begun = Instant::now();
+    // An answer takes a second: half a second is too little, whoever comes free.
+    let soon = bulkhead.acquire(begun + Duration::from_millis(500)).await;
+    assert_eq!(soon.err(), Some(Denied::Busy { retry_after: Duration::from_millis(500) }));
+    // Six wait already, three for each slot: a seventh would be answered after four seconds.
+    let mut queue: Vec<_> = (0..6).map(|_| waiter(&bulkhead)).collect();
+    assert!(queue.iter_mut().all(|waiter| poll(waiter).is_pending()));
+    let late = bulkhead.acquire(begun + Duration::from_millis(3_900)).await;
+    assert_eq!(late.err(), Some(Denied::Busy { retry_after: Duration::from_millis(3_500) }));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    let mut patient: Waiter<'_> = Box::pin(bulkhead.acquire(begun + Duration::from_millis(4_100)));
+    assert!(poll(&mut patient).is_pending());
+    drop((patient, queue, held));
+    // A free slot is never refused, however little time there is.
+    assert!(bulkhead.acquire(begun).await.is_ok());
 }

@@ -9,10 +9,12 @@ fn nothing_written_means_the_defaults_and_no_grant() {
     let departments: Vec<&str> = plan.departments.keys().map(DepartmentId::as_str).collect();
     assert_eq!(departments, ["civil-registry", "social-insurance"]);
     for department in plan.departments.values() {
-        let DepartmentSettings { concurrency_max, waiting_max, wait_ms_max, breaker } = department;
+        let DepartmentSettings { concurrency_max, waiting_max, wait_ms_max, breaker, maintenance } =
+            department;
+        assert!(maintenance.is_empty());
         assert_eq!((*concurrency_max, *waiting_max, *wait_ms_max), (16, 32, 500));
         assert_eq!((breaker.failures_max, breaker.probes_to_close), (5, 2));
-        assert_eq!((breaker.rest_ms, breaker.rest_ms_max), (1_000, 30_000));
+        assert_eq!((breaker.rest_ms, breaker.rest_ms_max), (1_000, 5_000));
     }
     for rates in plan.quotas.values() {
         assert_eq!(rates.own, rate(100, 200));
@@ -137,7 +139,9 @@ fn the_page_of_the_contract_is_true() {
         .skip(1)
         .map(|rest| rest.split("```").next().expect("split gives one part or more"))
         .collect();
-    let [grants, defaults, own] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let [grants, defaults, own, windows] = blocks.as_slice() else {
+        panic!("{} blocks", blocks.len())
+    };
     let plan = check(grants).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
     let rules = plan.policy.grants();
     assert!(page.contains(&format!("```cedar\n{rules}```")), "write:\n{rules}");
@@ -152,6 +156,7 @@ fn the_page_of_the_contract_is_true() {
     let rest = AdmissionSettings { grants, policy, quotas, departments, in_flight_max };
     assert_eq!(rest, AdmissionSettings::default());
     assert!(check(own).is_ok(), "{:#?}", check(own));
+    assert!(check(windows).is_ok(), "{:#?}", check(windows));
     let rules: Vec<&str> =
         page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let [own, registry, _] = rules.as_slice() else { panic!("{} blocks", rules.len()) };

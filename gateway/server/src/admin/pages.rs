@@ -54,11 +54,15 @@ pub(super) fn departments(gateway: &Gateway) -> Value {
 
 fn department(gateway: &Gateway, reading: &DepartmentReading) -> Value {
     let adapter = gateway.adapter(&reading.department);
-    let state = match (reading.killed, reading.breaker.state) {
-        (true, _) => "switched off",
-        (false, BreakerState::Open) => "resting",
-        (false, BreakerState::HalfOpen) => "probed",
-        (false, BreakerState::Closed) => "on",
+    let state = match (reading.killed, reading.in_maintenance, reading.breaker.state) {
+        (true, ..) => "switched off",
+        (false, true, _) => "maintenance",
+        (false, false, BreakerState::Open) => "resting",
+        (false, false, BreakerState::HalfOpen) => "probed",
+        (false, false, BreakerState::Closed) if reading.limit < reading.concurrency_max => {
+            "recovering"
+        }
+        (false, false, BreakerState::Closed) => "on",
     };
     let counts = &reading.counts;
     json!({
@@ -73,7 +77,9 @@ fn department(gateway: &Gateway, reading: &DepartmentReading) -> Value {
             })
         }),
         "in_flight": reading.in_flight,
+        "limit": reading.limit,
         "concurrency_max": reading.concurrency_max,
+        "typical_ms": reading.typical.map(|it| it.as_millis() as u64),
         "waiting": reading.waiting,
         "breaker": {
             "state": reading.breaker.state.as_str(),
@@ -89,6 +95,7 @@ fn department(gateway: &Gateway, reading: &DepartmentReading) -> Value {
                 "policy": counts.not_granted,
                 "quota": counts.quota,
                 "switched_off": counts.killed,
+                "maintenance": counts.maintenance,
                 "resting": counts.resting,
                 "busy": counts.busy,
             },

@@ -11,8 +11,8 @@ use super::{Failure, runtime};
 use crate::admin;
 
 /// Sends an act, and prints what the gateway says of it.
-pub(super) fn act(config: &Path, path: &str) -> Result<ExitCode, Failure> {
-    let (status, said) = send(config, Method::POST, path)?;
+pub(super) fn act(config: &Path, path: &str, body: String) -> Result<ExitCode, Failure> {
+    let (status, said) = send(config, Method::POST, path, body)?;
     print_lines(&said["changes"]);
     println!("{}", said["said"].as_str().unwrap_or("the gateway said nothing"));
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -54,7 +54,7 @@ pub(super) fn departments(config: &Path) -> Result<ExitCode, Failure> {
         let counts = &department["since_the_start"];
         let refused = counts["refused"].as_object().into_iter().flatten();
         let refused: u64 = refused.filter_map(|(_, count)| count.as_u64()).sum();
-        let in_flight = format!("{}/{}", department["in_flight"], department["concurrency_max"]);
+        let in_flight = format!("{}/{}", department["in_flight"], department["limit"]);
         let adapter = &department["adapter"];
         println!(
             "{:<24} {:<14} {in_flight:>9} {:>7} {:>9} {refused:>8} {:>7}  {} {}",
@@ -90,16 +90,21 @@ fn print_value(path: &str, value: &Value) {
 }
 
 fn look(config: &Path, path: &str) -> Result<Value, Failure> {
-    let (status, page) = send(config, Method::GET, path)?;
+    let (status, page) = send(config, Method::GET, path, String::new())?;
     if status.is_success() {
         return Ok(page);
     }
     Err(page["said"].as_str().unwrap_or("the gateway said nothing").into())
 }
 
-fn send(config: &Path, method: Method, path: &str) -> Result<(http::StatusCode, Value), Failure> {
+fn send(
+    config: &Path,
+    method: Method,
+    path: &str,
+    body: String,
+) -> Result<(http::StatusCode, Value), Failure> {
     let socket = socket(config)?;
-    let sent = runtime()?.block_on(admin::send(&socket, method, path));
+    let sent = runtime()?.block_on(admin::send(&socket, method, path, body));
     sent.map_err(|error| format!("{}: {error}; is the gateway running?", socket.display()).into())
 }
 

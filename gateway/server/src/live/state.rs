@@ -6,13 +6,13 @@
 //! department starts switched off. Written by the gateway only, as a whole, synced before it
 //! counts.*
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use jumpgate_admission::Policy;
-use jumpgate_catalogue::DepartmentId;
+use jumpgate_catalogue::{DepartmentId, Notice};
 use serde::{Deserialize, Serialize};
 
 /// The file's content.
@@ -20,8 +20,17 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 struct Decided {
     version: u32,
-    switched_off: BTreeSet<String>,
+    /// With what people are shown meanwhile, if somebody wrote it.
+    switched_off: BTreeMap<String, Option<Shown>>,
     policy_serials: BTreeMap<String, u64>,
+}
+
+/// A notice, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    en: String,
+    zh: String,
 }
 
 const VERSION: u32 = 1;
@@ -83,14 +92,22 @@ impl State {
     }
 
     /// The departments that were switched off.
-    pub fn switched_off(&self) -> impl Iterator<Item = DepartmentId> {
-        self.decided.switched_off.iter().filter_map(|id| id.parse().ok())
+    pub fn switched_off(&self) -> impl Iterator<Item = (DepartmentId, Option<Notice>)> {
+        self.decided.switched_off.iter().filter_map(|(id, shown)| {
+            let notice = shown.as_ref().and_then(|Shown { en, zh }| Notice::new(en, zh).ok());
+            Some((id.parse().ok()?, notice))
+        })
     }
 
     /// Keeps that a department is off, durable before it returns. Where that fails, the next thing
     /// that is kept keeps it too.
-    pub fn switch_off(&mut self, department: &DepartmentId) -> Result<(), StateFault> {
-        self.decided.switched_off.insert(department.to_string());
+    pub fn switch_off(
+        &mut self,
+        department: &DepartmentId,
+        notice: Option<&Notice>,
+    ) -> Result<(), StateFault> {
+        let shown = notice.map(|it| Shown { en: it.en.clone(), zh: it.zh.clone() });
+        self.decided.switched_off.insert(department.to_string(), shown);
         self.keep(self.decided.clone())
     }
 

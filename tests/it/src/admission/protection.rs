@@ -148,3 +148,84 @@ async fn until(client: &mut Client, status: u16) {
     };
     eventually("the rest is over", asked).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_shown_why_a_department_cannot_be_asked() {
+    // The harness begins on Tuesday, 12 May 2026, at noon.
+    let harness = Harness::with(
+        "[[departments.social-insurance.protection.maintenance]]\n\
+         daily_from = \"11:30\"\ndaily_to = \"12:10\"\n\
+         message = { en = \"back at ten past twelve\", zh = \"十二点十分恢复\" }",
+    )
+    .await;
+    let mut client = harness.client("one-window").await;
+    let refused = client.ask(&insured(WIDOW)).await;
+    assert_problem(&refused, 503, "department-maintenance");
+    assert_eq!(refused.header("retry-after"), "600");
+    assert_eq!(refused.json["message"]["zh"], "十二点十分恢复");
+    assert_eq!(harness.records_of(Kind::Refused).pop().unwrap().index, refused.index());
+    let (_, page) = harness.at_socket(::http::Method::GET, "/departments").await;
+    assert_eq!(page[1]["state"], "maintenance");
+    harness.advance(std::time::Duration::from_secs(600));
+    assert_eq!(client.ask(&insured(WIDOW)).await.says(), "yes");
+    // A message by the command's own form, kept over a restart.
+    let message = r#"{ "en": "closed today", "zh": "今日关闭" }"#;
+    let kill = "/departments/civil-registry/kill";
+    let (status, _) = harness.at_socket_with(kill, message).await;
+    assert_eq!(status, 200);
+    let (status, said) = harness.at_socket_with(kill, r#"{ "en": "closed today" }"#).await;
+    assert_eq!((status.as_u16(), &said["said"]), (409, &"write both texts, en and zh".into()));
+    drop(client);
+    let harness = harness.restart().await;
+    let mut client = harness.client("one-window").await;
+    let refused = client.ask(&age(18, WIDOW)).await;
+    assert_problem(&refused, 503, "department-switched-off");
+    assert_eq!(refused.json["message"]["en"], "closed today");
+    drop(client);
+    harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_department_that_hung_is_back_at_its_full_rate_and_never_beyond() {
+    let harness = Harness::with(
+        "[departments.civil-registry]\ndeadline_ms = 300\n\
+         [departments.civil-registry.protection]\nconcurrency_max = 16\nwaiting_max = 64",
+    )
+    .await;
+    harness.civil().faults().set("hang".parse::<Fault>().unwrap()).unwrap();
+    let client = harness.client_h2("one-window").await;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asking: Vec<_> = (0..32)
+        .map(|_| {
+            let (mut stream, stop) = (client.stream(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    stream.ask(&age(18, WIDOW)).await;
+                }
+            })
+        })
+        .collect();
+    let reads = |state: &'static str| {
+        let harness = &harness;
+        async move || {
+            let (_, page) = harness.at_socket(::http::Method::GET, "/departments").await;
+            (page[0]["state"] == state).then_some(())
+        }
+    };
+    eventually("it rests", reads("resting")).await;
+    harness.civil().faults().clear();
+    let begun = std::time::Instant::now();
+    eventually("it is on with all its slots", reads("on")).await;
+    let back = begun.elapsed();
+    assert!(back < std::time::Duration::from_secs(10), "{back:?}");
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for task in asking {
+        task.await.unwrap();
+    }
+    assert!(harness.civil().requests().in_flight_peak <= 16);
+    let readings = harness.metrics().await;
+    let limit = "jumpgate_department{department=\"civil-registry\",reading=\"limit\"} 16\n";
+    assert!(readings.contains(limit), "{readings}");
+    drop(client);
+    harness.finish().await;
+}
