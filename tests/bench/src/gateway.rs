@@ -1,7 +1,7 @@
 //! Jumpgate as a process: its configuration, its log and where it listens.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jumpgate_querylog::{Keys, LogOptions, QueryLog};
@@ -17,6 +17,8 @@ pub struct Gateway {
     pub process: Process,
     /// Where callers connect.
     pub addresses: Addresses,
+    /// Its configuration file.
+    pub config: PathBuf,
     admin: SocketAddr,
 }
 
@@ -59,7 +61,7 @@ impl Gateway {
         let clear =
             address(&mut process, "jumpgate: DANGEROUS: everybody is believed at http://").await?;
         let admin = address(&mut process, "jumpgate: metrics and health at http://").await?;
-        Ok(Self { process, addresses: Addresses { tls, clear }, admin })
+        Ok(Self { process, addresses: Addresses { tls, clear }, config, admin })
     }
 
     /// Callers' connections open now.
@@ -134,6 +136,7 @@ dangerous_clear = {{ bind = "127.0.0.1:0", caller = "one-window" }}
 [admin]
 bind = "127.0.0.1:0"
 socket = "admin.sock"
+two_people = false
 
 [log]
 dir = "log"

@@ -24,6 +24,8 @@ pub struct Load {
     /// How long a connection waits after [`REFUSED`] before it asks again: this and, so that they
     /// do not all come back at the same moment, up to half as long again.
     pub refused_pause: Duration,
+    /// Shortest time between two questions of a connection; zero asks on at once.
+    pub pace: Duration,
 }
 
 /// What a load saw within its window.
@@ -116,7 +118,8 @@ impl Load {
         let mut running = JoinSet::new();
         for (number, client) in clients.into_iter().enumerate() {
             let first = number * stride;
-            running.spawn(ask(client, self.questions.clone(), first, self.refused_pause, window));
+            let pauses = (self.refused_pause, self.pace);
+            running.spawn(ask(client, self.questions.clone(), first, pauses, window));
         }
         let mut all = Seen { latency: Histogram::new(), wrong: 0, first_wrong: None };
         while let Some(ended) = running.join_next().await {
@@ -133,7 +136,7 @@ async fn ask(
     mut client: Client,
     questions: Arc<[Question]>,
     first: usize,
-    refused_pause: Duration,
+    (refused_pause, pace): (Duration, Duration),
     window: Window,
 ) -> Result<Seen, ClientFault> {
     let mut seen = Seen { latency: Histogram::new(), wrong: 0, first_wrong: None };
@@ -161,6 +164,9 @@ async fn ask(
         }
         if reply.status == REFUSED && !refused_pause.is_zero() {
             sleep(refused_pause).await;
+        }
+        if !pace.is_zero() {
+            sleep_until(asked + pace).await;
         }
     }
     Ok(seen)

@@ -23,6 +23,7 @@ mod neighbours;
 mod nginx;
 mod process;
 mod question;
+mod reload;
 mod throughput;
 
 /// Measures the gateway on this machine.
@@ -59,6 +60,8 @@ enum Scenario {
     Throughput,
     /// What one department's callers feel while another department hangs.
     Neighbours,
+    /// What callers feel while the configuration is reloaded.
+    Reload,
     /// Memory with 10,000 idle connections and 1,000 questions in flight.
     Memory,
 }
@@ -102,6 +105,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
             match arguments.scenario {
                 Scenario::Throughput => throughput::run(arguments, &people).await,
                 Scenario::Neighbours => neighbours::run(arguments, &people).await,
+                Scenario::Reload => reload::run(arguments, &people).await,
                 Scenario::Memory => memory::run(&people).await,
             }
         };

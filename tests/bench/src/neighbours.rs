@@ -113,10 +113,11 @@ impl Scene {
             questions: questions.clone(),
             connections: connections.into(),
             refused_pause: pause,
+            pace: Duration::ZERO,
         }
     }
 
-    /// Asks until the neighbour's breaker is closed again, so that each round begins alike.
+    /// Asks until the neighbour has all its slots again, so that each round begins alike.
     async fn until_recovered(&self) -> Result<(), Failure> {
         let mut client = Door::clear(self.gateway.addresses.clear).open().await?;
         let mut request = Vec::new();
@@ -128,7 +129,7 @@ impl Scene {
             } else {
                 sleep(RETRY_AFTER).await;
             }
-            if answers == PROBES_TO_CLOSE {
+            if answers == PROBES_TO_CLOSE + usize::from(HANGING_CONNECTIONS) {
                 return Ok(());
             }
         }
@@ -170,5 +171,5 @@ const DEADLINE_MS: u64 = 1_000;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The default of a department's breaker.
 const PROBES_TO_CLOSE: usize = 2;
-/// A minute: the longest rest, twice.
-const RECOVERY_TRIES_MAX: usize = 60;
+/// An answer for each slot, and a minute: far more than the longest rest.
+const RECOVERY_TRIES_MAX: usize = 130;

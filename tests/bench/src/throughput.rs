@@ -112,6 +112,7 @@ async fn measure_all(
                 questions: running.questions.clone(),
                 connections: arguments.connections.into(),
                 refused_pause: Duration::ZERO,
+                pace: Duration::ZERO,
             };
             let time = Duration::from_secs(arguments.seconds);
             rounds.push(measure(load, &running.process, time).await?);
