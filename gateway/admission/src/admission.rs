@@ -164,7 +164,8 @@ impl<C: Clock + Clone> Admission<C> {
     /// most its `wait_ms_max` and never past `deadline`. Dropping the future gives everything back.
     ///
     /// # Errors
-    /// `NotGranted`, `DepartmentQuota`, `DepartmentKilled`, `BreakerOpen` or `BulkheadFull`.
+    /// `NotGranted`, `DepartmentQuota`, `DepartmentKilled`,
+    /// `DepartmentMaintenance`, `BreakerOpen` or `BulkheadFull`.
     pub async fn admit(
         &self,
         caller: &CallerId,
@@ -318,8 +319,10 @@ impl<C: Clock> Permit<C> {
 
 impl<C: Clock> Drop for Permit<C> {
     fn drop(&mut self) {
-        if self.ticket.settled == Settled::Ok {
-            self.slot.answered();
+        match self.ticket.settled {
+            Settled::Ok => self.slot.answered(),
+            Settled::DepartmentFailed => self.slot.failed(),
+            Settled::Neutral => {}
         }
         self.department.count_outcome(self.ticket.settled);
     }

@@ -230,7 +230,7 @@ impl<C: Clock> Breaker<C> {
             (false, Phase::Closed { .. }) => Some(Change::Closed),
             (true, _) | (false, Phase::HalfOpen { .. }) => None,
         };
-        drop(inner);
+        // Before the lock is free, so that nobody passes in between; what is told asks nothing.
         change.into_iter().for_each(&self.on_change);
     }
 

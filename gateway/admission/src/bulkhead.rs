@@ -17,23 +17,31 @@ use crate::settings::DepartmentSettings;
 
 /// The slots of one department.
 pub(crate) struct Bulkhead {
-    slots: Arc<Semaphore>,
     sizes: Mutex<Sizes>,
     taken: AtomicU32,
     waiting: AtomicU32,
 }
 
-#[derive(Clone, Copy)]
 struct Sizes {
     concurrency_max: u32,
     /// Slots that there are now: fewer than `concurrency_max` after a rest.
     limit: u32,
     waiting_max: u32,
     wait_max: Duration,
-    /// Slots in use that there are no longer: each vanishes when it is given back.
-    surplus: u32,
     /// How long an answer takes, on the average of the last ones. None before the first.
     typical: Option<Duration>,
+    slots: Slots,
+    /// The slots of before a rest, of which some are in use: they hang on what the department did
+    /// not answer, and are none of those that it has now.
+    old: Vec<Slots>,
+}
+
+/// Slots that were given out together.
+#[derive(Clone)]
+struct Slots {
+    semaphore: Arc<Semaphore>,
+    /// Free ones and those in use. More than there should be: each vanishes when it comes back.
+    granted: u32,
 }
 
 /// One slot, given back by its drop.
@@ -45,19 +53,17 @@ pub(crate) struct Slot {
 
 impl Bulkhead {
     pub(crate) fn new(settings: &DepartmentSettings) -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(settings.concurrency_max as usize)),
-            sizes: Mutex::new(Sizes {
-                concurrency_max: settings.concurrency_max,
-                limit: settings.concurrency_max,
-                waiting_max: settings.waiting_max,
-                wait_max: Duration::from_millis(settings.wait_ms_max),
-                surplus: 0,
-                typical: None,
-            }),
-            taken: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
-        }
+        let mut sizes = Sizes {
+            concurrency_max: settings.concurrency_max,
+            limit: settings.concurrency_max,
+            waiting_max: settings.waiting_max,
+            wait_max: Duration::from_millis(settings.wait_ms_max),
+            typical: None,
+            slots: Slots::none(),
+            old: Vec::new(),
+        };
+        sizes.adjust();
+        Self { sizes: Mutex::new(sizes), taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
     }
 
     /// Takes over other sizes. Fewer slots than are in use: none is free until enough have come
@@ -69,68 +75,72 @@ impl Bulkhead {
         sizes.waiting_max = settings.waiting_max;
         sizes.wait_max = Duration::from_millis(settings.wait_ms_max);
         let wanted = settings.concurrency_max;
-        let limit = if is_recovering { sizes.limit.min(wanted) } else { wanted };
-        self.set_limit(&mut sizes, limit);
+        sizes.limit = if is_recovering { sizes.limit.min(wanted) } else { wanted };
+        sizes.adjust();
     }
 
-    /// Begins with few slots again: the department has come back.
+    /// Begins with few slots again: the department has come back. What still hangs from before
+    /// takes none of them, but is counted towards the most.
     pub(crate) fn begin_gently(&self) {
         let mut sizes = self.sizes();
         let few = (sizes.concurrency_max / RECOVERY_PART).max(1);
-        let limit = sizes.limit.min(few);
-        self.set_limit(&mut sizes, limit);
+        sizes.limit = sizes.limit.min(few);
+        let old = std::mem::replace(&mut sizes.slots, Slots::none());
+        // Whoever waits for one of these waits for one of the new ones.
+        old.semaphore.close();
+        sizes.old.push(old);
+        sizes.adjust();
     }
 
     /// The department has answered: one slot more, up to the most. So the slots double with each
     /// round of answers.
     fn answered(&self, took: Duration) {
         let mut sizes = self.sizes();
-        sizes.typical = Some(match sizes.typical {
-            None => took,
-            Some(typical) => (typical * (TYPICAL_ANSWERS - 1) + took) / TYPICAL_ANSWERS,
-        });
+        sizes.learn(took);
         if sizes.limit < sizes.concurrency_max {
-            let limit = sizes.limit + 1;
-            self.set_limit(&mut sizes, limit);
+            sizes.limit += 1;
+            sizes.adjust();
         }
     }
 
-    fn set_limit(&self, sizes: &mut Sizes, limit: u32) {
-        // What the semaphore holds, free and in use.
-        let held = sizes.limit + sizes.surplus;
-        sizes.limit = limit;
-        if limit >= held {
-            sizes.surplus = 0;
-            self.slots.add_permits((limit - held) as usize);
-        } else {
-            let forgotten = self.slots.forget_permits((held - limit) as usize);
-            // At most as many as were to be forgotten.
-            sizes.surplus = held - limit - forgotten as u32;
+    /// The department has not answered in that time: an answer takes longer.
+    fn failed(&self, after: Duration) {
+        let mut sizes = self.sizes();
+        if sizes.typical.is_some_and(|typical| typical < after) {
+            sizes.learn(after);
         }
     }
 
     /// A slot; waits for one until `deadline` or the longest wait, whichever comes first, and not
     /// at all where an answer would come too late. The only refusal is `Busy`.
     pub(crate) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Slot, Denied> {
+        let (semaphore, queue) = {
+            let sizes = self.sizes();
+            (Arc::clone(&sizes.slots.semaphore), sizes.queue())
+        };
         // The semaphore hands a freed slot to the longest waiter, so a free one is nobody's.
-        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+        if let Ok(permit) = semaphore.try_acquire_owned() {
             return Ok(Slot::taken(self, permit));
         }
-        let sizes = *self.sizes();
         let begun = Instant::now();
         let ahead = self.waiting();
-        let retry_after = sizes.wait_for(ahead + 1).map(|wait| wait.max(RETRY_MIN));
-        let busy = Denied::Busy { retry_after: retry_after.unwrap_or(sizes.wait_max) };
-        let latest = deadline.checked_sub(sizes.typical.unwrap_or_default()).unwrap_or(begun);
-        let until = latest.min(begun + sizes.wait_max);
-        if sizes.wait_for(ahead).is_some_and(|wait| begun + wait > until) {
-            return Err(busy);
+        let retry_after = queue.wait_for(ahead + 1).unwrap_or(queue.wait_max).max(RETRY_MIN);
+        let busy = || Err(Denied::Busy { retry_after });
+        // Of those who wait, and then have an average answer's time, half would be too late.
+        let answered_by = deadline.checked_sub(queue.typical.unwrap_or_default() * 2);
+        let until = answered_by.unwrap_or(begun).min(begun + queue.wait_max);
+        if queue.wait_for(ahead).is_some_and(|wait| begun + wait > until) {
+            return busy();
         }
-        let Some(_place) = self.queue(sizes.waiting_max) else { return Err(busy) };
-        match timeout_at(until, Arc::clone(&self.slots).acquire_owned()).await {
-            // The semaphore is never closed.
-            Err(_) | Ok(Err(_)) => Err(busy),
-            Ok(Ok(permit)) => Ok(Slot::taken(self, permit)),
+        let Some(_place) = self.queue(queue.waiting_max) else { return busy() };
+        loop {
+            let semaphore = Arc::clone(&self.sizes().slots.semaphore);
+            match timeout_at(until, semaphore.acquire_owned()).await {
+                Err(_) => return busy(),
+                Ok(Ok(permit)) => return Ok(Slot::taken(self, permit)),
+                // These slots are old: there are new ones.
+                Ok(Err(_)) => {}
+            }
         }
     }
 
@@ -170,11 +180,64 @@ impl Bulkhead {
     }
 }
 
-impl Sizes {
+/// What a query that finds no free slot must know.
+struct Queue {
+    limit: u32,
+    waiting_max: u32,
+    wait_max: Duration,
+    typical: Option<Duration>,
+}
+
+impl Queue {
     /// How long a query waits that comes after so many others: a slot comes free in each part of an
     /// answer's time, of as many parts as there are slots. None before the first answer.
     fn wait_for(&self, ahead: u32) -> Option<Duration> {
         Some(self.typical? * ahead / self.limit.max(1))
+    }
+}
+
+impl Sizes {
+    fn queue(&self) -> Queue {
+        let Self { limit, waiting_max, wait_max, typical, .. } = *self;
+        Queue { limit, waiting_max, wait_max, typical }
+    }
+
+    fn learn(&mut self, took: Duration) {
+        self.typical = Some(match self.typical {
+            None => took,
+            Some(typical) => (typical * (TYPICAL_ANSWERS - 1) + took) / TYPICAL_ANSWERS,
+        });
+    }
+
+    /// How many slots there should be: as many as the limit, and with those that hang from before
+    /// no more than the most.
+    fn wanted(&mut self) -> u32 {
+        self.old.retain(|old| old.in_use() > 0);
+        let hanging: u32 = self.old.iter().map(Slots::in_use).sum();
+        self.limit.min(self.concurrency_max.saturating_sub(hanging))
+    }
+
+    /// Adds slots, or takes free ones away.
+    fn adjust(&mut self) {
+        let wanted = self.wanted();
+        let Slots { semaphore, granted } = &mut self.slots;
+        if *granted < wanted {
+            semaphore.add_permits((wanted - *granted) as usize);
+            *granted = wanted;
+        } else {
+            // At most as many as were to be forgotten.
+            *granted -= semaphore.forget_permits((*granted - wanted) as usize) as u32;
+        }
+    }
+}
+
+impl Slots {
+    fn none() -> Self {
+        Self { semaphore: Arc::new(Semaphore::new(0)), granted: 0 }
+    }
+
+    fn in_use(&self) -> u32 {
+        self.granted.saturating_sub(self.semaphore.available_permits() as u32)
     }
 }
 
@@ -188,17 +251,28 @@ impl Slot {
     pub(crate) fn answered(&self) {
         self.bulkhead.answered(self.since.elapsed());
     }
+
+    /// The department has failed on it.
+    pub(crate) fn failed(&self) {
+        self.bulkhead.failed(self.since.elapsed());
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.bulkhead.taken.fetch_sub(1, Ordering::Relaxed);
+        let Some(permit) = self.permit.take() else { return };
         // Given back before the sizes are free to change again.
         let mut sizes = self.bulkhead.sizes();
-        let permit = self.permit.take();
-        if sizes.surplus > 0 {
-            sizes.surplus -= 1;
-            permit.into_iter().for_each(OwnedSemaphorePermit::forget);
+        let is_old = !Arc::ptr_eq(permit.semaphore(), &sizes.slots.semaphore);
+        if !is_old && sizes.slots.granted > sizes.wanted() {
+            sizes.slots.granted -= 1;
+            permit.forget();
+            return;
+        }
+        drop(permit);
+        if is_old {
+            sizes.adjust();
         }
     }
 }

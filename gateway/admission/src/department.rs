@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::breaker::{Breaker, BreakerReading, Change, Settled, Ticket};
 use crate::bulkhead::{Bulkhead, Slot};
 use crate::denied::Denied;
-use crate::maintenance::WindowSettings;
+use crate::maintenance::{self, WindowSettings};
 use crate::settings::DepartmentSettings;
 
 /// How a department stands now.
@@ -147,7 +147,12 @@ impl<C: Clock> Department<C> {
 
     /// Sets the switch, and what people are shown while it is off; returns what it was.
     pub(crate) fn switch(&self, killed: bool, notice: Option<Notice>) -> bool {
-        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
+        let mut shown = self.notice.lock().unwrap_or_else(PoisonError::into_inner);
+        // Switched off once more without a message, it keeps the one that it has.
+        if notice.is_some() || !killed {
+            *shown = notice;
+        }
+        drop(shown);
         let was = self.killed.swap(killed, Ordering::SeqCst);
         self.alarm.notify_waiters();
         was
@@ -207,12 +212,9 @@ impl<C: Clock> Department<C> {
             return Ok(());
         }
         let now = now();
-        // The one that lasts longest says when to come back.
-        let within = windows.iter().filter_map(|it| Some((it.rest(&now)?, it.notice())));
-        match within.max_by_key(|(rest, _)| *rest) {
-            None => Ok(()),
-            Some((retry_after, notice)) => Err(Denied::Maintenance { retry_after, notice }),
-        }
+        let Some(retry_after) = maintenance::rest_of(&windows, &now) else { return Ok(()) };
+        let holding = windows.iter().filter(|window| window.rest(&now).is_some());
+        Err(Denied::Maintenance { retry_after, notice: holding.flat_map(|it| it.notice()).next() })
     }
 
     fn check_switch(&self) -> Result<(), Denied> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
-use jiff::{ToSpan, Zoned};
+use jiff::{SignedDuration, ToSpan, Zoned};
 use jumpgate_catalogue::Notice;
 use serde::Deserialize;
 
@@ -70,9 +70,9 @@ impl WindowSettings {
             let within = *from..*to;
             within.contains(&at)
         })?;
-        let end = end.to_zoned(now.time_zone().clone()).ok()?;
-        // Where the clock is put back the end may be earlier than it looks.
-        Some(Duration::try_from(now.duration_until(&end)).unwrap_or_default())
+        // Where the clock is put back, an end that comes twice is the later one.
+        let end = now.time_zone().to_ambiguous_zoned(end).later().ok()?;
+        Some(Duration::try_from(now.duration_until(&end)).unwrap_or_default().max(REST_MIN))
     }
 
     /// What people are shown meanwhile.
@@ -100,6 +100,24 @@ impl WindowSettings {
         Some((day.to_datetime(from), last_day.to_datetime(to)))
     }
 }
+
+/// How long windows that follow one another last together from `now` on; none outside of all.
+pub(crate) fn rest_of(windows: &[WindowSettings], now: &Zoned) -> Option<Duration> {
+    let mut all = Duration::ZERO;
+    for _ in 0..FOLLOWING_MAX {
+        let then = now.checked_add(SignedDuration::try_from(all).ok()?).ok()?;
+        match windows.iter().filter_map(|window| window.rest(&then)).max() {
+            Some(rest) => all += rest,
+            None => break,
+        }
+    }
+    (!all.is_zero()).then_some(all)
+}
+
+/// Windows that follow one another without a gap: more than that is a department that is closed.
+const FOLLOWING_MAX: usize = 64;
+/// A clock that is put back may take what is left.
+const REST_MIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +159,34 @@ mod tests {
         ] {
             assert_eq!(rest(window, at), expected, "{window} at {at}");
         }
+    }
+
+    #[test]
+    fn windows_without_a_gap_between_them_are_one() {
+        let windows: Vec<WindowSettings> = [
+            "daily_from = \"22:00\"\ndaily_to = \"23:00\"",
+            "daily_from = \"22:30\"\ndaily_to = \"02:00\"",
+            "daily_from = \"02:00\"\ndaily_to = \"02:30\"",
+        ]
+        .iter()
+        .map(|text| toml::from_str(text).unwrap())
+        .collect();
+        let at = |text: &str| {
+            let at: DateTime = text.parse().unwrap();
+            rest_of(&windows, &at.in_tz("Asia/Shanghai").unwrap()).map(|rest| rest.as_secs())
+        };
+        assert_eq!(at("2026-12-01T22:15"), Some(15_300));
+        assert_eq!(at("2026-12-02T02:29"), Some(60));
+        assert_eq!(at("2026-12-02T02:30"), None);
+    }
+
+    #[test]
+    fn where_the_clock_is_put_back_nobody_is_told_to_come_at_once() {
+        let window: WindowSettings =
+            toml::from_str("daily_from = \"23:00\"\ndaily_to = \"02:30\"").unwrap();
+        // Three o'clock becomes two o'clock: half past two comes twice.
+        let second: Zoned = "2026-10-25T02:15+01:00[Europe/Berlin]".parse().unwrap();
+        assert_eq!(window.rest(&second), Some(Duration::from_secs(900)));
     }
 
     #[test]

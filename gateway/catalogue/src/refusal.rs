@@ -163,7 +163,7 @@ pub struct Refusal {
     /// Earliest time a repeat can succeed, if waiting helps.
     pub retry_after: Option<Duration>,
     /// What the one-window system can show to people, if somebody wrote it.
-    pub notice: Option<Notice>,
+    pub notice: Option<Box<Notice>>,
 }
 
 /// A message for people at a counter, about a department that cannot be asked.
@@ -213,7 +213,7 @@ impl Refusal {
 
     /// Adds what people can be shown.
     pub fn noticed(mut self, notice: Option<Notice>) -> Self {
-        self.notice = notice;
+        self.notice = notice.map(Box::new);
         self
     }
 

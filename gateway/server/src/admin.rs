@@ -199,7 +199,8 @@ async fn acted(live: Arc<Live>, person: Person, path: &str, body: Incoming) -> r
     let body = Limited::new(body, ACT_BYTES_MAX).collect();
     let body = match timeout(HEAD_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) | Err(_) => return said(StatusCode::BAD_REQUEST, "the act is cut off", &[]),
+        // What cannot be read is no message, and no reason not to act.
+        Ok(Err(_)) | Err(_) => Bytes::from_static(b"?"),
     };
     let path = path.to_owned();
     let acting = tokio::spawn(async move { act(&live, &person, &path, &body).await });
@@ -209,6 +210,24 @@ async fn acted(live: Arc<Live>, person: Person, path: &str, body: Incoming) -> r
 
 /// A notice has two texts of 200 characters.
 const ACT_BYTES_MAX: usize = 8 << 10;
+
+/// Switches off whatever the message is: one that cannot be shown is left out.
+async fn kill(
+    live: &Live,
+    person: &Person,
+    id: &DepartmentId,
+    body: &[u8],
+) -> Result<Said, ActFault> {
+    let (notice, fault) = match notice(body) {
+        Ok(notice) => (notice, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let said = live.switch_off(person, id, notice).await?;
+    match fault {
+        None => Ok(said),
+        Some(fault) => Err(ActFault::Conflict(format!("it IS off, without the message: {fault}"))),
+    }
+}
 
 /// What people are to be shown, if the act says so.
 fn notice(body: &[u8]) -> Result<Option<Notice>, ActFault> {
@@ -242,10 +261,7 @@ async fn act(live: &Arc<Live>, person: &Person, path: &str, body: &[u8]) -> resp
     let acted = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some("departments"), Some(department), Some(switch @ ("kill" | "revive")), None) => {
             match DepartmentId::from_str(department) {
-                Ok(id) if switch == "kill" => match notice(body) {
-                    Ok(notice) => live.switch_off(person, &id, notice).await,
-                    Err(fault) => Err(fault),
-                },
+                Ok(id) if switch == "kill" => kill(live, person, &id, body).await,
                 Ok(id) => live.revive(person, &id).await,
                 Err(_) => Err(ActFault::Unknown("no such department".to_owned())),
             }

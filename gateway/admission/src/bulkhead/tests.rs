@@ -188,15 +188,44 @@ async fn who_would_wait_in_vain_is_refused_at_once() {
     // An answer takes a second: half a second is too little, whoever comes free.
     let soon = bulkhead.acquire(begun + Duration::from_millis(500)).await;
     assert_eq!(soon.err(), Some(Denied::Busy { retry_after: Duration::from_millis(500) }));
-    // Six wait already, three for each slot: a seventh would be answered after four seconds.
+    // Six wait already, three for each slot, and an answer may take twice as long as usual.
     let mut queue: Vec<_> = (0..6).map(|_| waiter(&bulkhead)).collect();
     assert!(queue.iter_mut().all(|waiter| poll(waiter).is_pending()));
-    let late = bulkhead.acquire(begun + Duration::from_millis(3_900)).await;
+    let late = bulkhead.acquire(begun + Duration::from_millis(4_900)).await;
     assert_eq!(late.err(), Some(Denied::Busy { retry_after: Duration::from_millis(3_500) }));
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    let mut patient: Waiter<'_> = Box::pin(bulkhead.acquire(begun + Duration::from_millis(4_100)));
+    let mut patient: Waiter<'_> = Box::pin(bulkhead.acquire(begun + Duration::from_millis(5_100)));
     assert!(poll(&mut patient).is_pending());
     drop((patient, queue, held));
     // A free slot is never refused, however little time there is.
     assert!(bulkhead.acquire(begun).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_of_before_a_rest_are_none_of_the_few_and_count_towards_the_most() {
+    let bulkhead = bulkhead(8, 1, 5_000);
+    let mut hanging = Vec::new();
+    for _ in 0..8 {
+        hanging.push(bulkhead.acquire(Instant::now()).await.unwrap());
+    }
+    let mut waits = waiter(&bulkhead);
+    assert!(poll(&mut waits).is_pending());
+    bulkhead.begin_gently();
+    assert!(poll(&mut waits).is_pending(), "eight are in, and eight are the most");
+    hanging.pop();
+    let Poll::Ready(Ok(first)) = poll(&mut waits) else { panic!("who waited has the new slot") };
+    assert!(bulkhead.acquire(Instant::now()).await.is_err(), "one is all there is");
+    first.answered();
+    assert!(bulkhead.acquire(Instant::now()).await.is_err(), "seven hang, and one is in");
+    hanging.truncate(2);
+    let second = bulkhead.acquire(Instant::now()).await.unwrap();
+    assert!(bulkhead.acquire(Instant::now()).await.is_err(), "two slots by now");
+    drop((hanging, first, second));
+    assert_eq!((bulkhead.in_flight(), bulkhead.limit()), (0, 2));
+    for _ in 0..6 {
+        bulkhead.acquire(Instant::now()).await.unwrap().answered();
+    }
+    let all: Vec<_> = (0..8).map(|_| waiter(&bulkhead)).collect();
+    let held = all.into_iter().map(|mut it| poll(&mut it).is_ready()).filter(|it| *it).count();
+    assert_eq!(held, 8, "none is lost");
 }

@@ -107,7 +107,11 @@ impl State {
         notice: Option<&Notice>,
     ) -> Result<(), StateFault> {
         let shown = notice.map(|it| Shown { en: it.en.clone(), zh: it.zh.clone() });
-        self.decided.switched_off.insert(department.to_string(), shown);
+        let kept = self.decided.switched_off.entry(department.to_string()).or_default();
+        // Switched off once more without a message, it keeps the one that it has.
+        if shown.is_some() {
+            *kept = shown;
+        }
         self.keep(self.decided.clone())
     }
 

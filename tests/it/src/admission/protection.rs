@@ -174,7 +174,8 @@ async fn people_are_shown_why_a_department_cannot_be_asked() {
     let (status, _) = harness.at_socket_with(kill, message).await;
     assert_eq!(status, 200);
     let (status, said) = harness.at_socket_with(kill, r#"{ "en": "closed today" }"#).await;
-    assert_eq!((status.as_u16(), &said["said"]), (409, &"write both texts, en and zh".into()));
+    let without = "it IS off, without the message: write both texts, en and zh";
+    assert_eq!((status.as_u16(), &said["said"]), (409, &without.into()));
     drop(client);
     let harness = harness.restart().await;
     let mut client = harness.client("one-window").await;
