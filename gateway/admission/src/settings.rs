@@ -462,8 +462,9 @@ const WAIT_MS_MAX: u64 = 500;
 const FAILURES_MAX: u32 = 5;
 /// A restarted application server is back within seconds, so the first rest is short.
 const REST_MS: u64 = 1_000;
-/// A department that is back is noticed within five seconds; a probe then is no load.
-const REST_MS_MAX: u64 = 5_000;
+/// A probe that hangs to a deadline of five seconds, this rest, and the return slot by slot are
+/// less than ten seconds together; a probe every three seconds is no load.
+const REST_MS_MAX: u64 = 3_000;
 /// One success may be a lucky one.
 const PROBES_TO_CLOSE: u32 = 2;
 

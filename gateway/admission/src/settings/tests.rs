@@ -14,7 +14,7 @@ fn nothing_written_means_the_defaults_and_no_grant() {
         assert!(maintenance.is_empty());
         assert_eq!((*concurrency_max, *waiting_max, *wait_ms_max), (16, 32, 500));
         assert_eq!((breaker.failures_max, breaker.probes_to_close), (5, 2));
-        assert_eq!((breaker.rest_ms, breaker.rest_ms_max), (1_000, 5_000));
+        assert_eq!((breaker.rest_ms, breaker.rest_ms_max), (1_000, 3_000));
     }
     for rates in plan.quotas.values() {
         assert_eq!(rates.own, rate(100, 200));
