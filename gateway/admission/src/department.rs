@@ -28,8 +28,10 @@ pub struct DepartmentReading {
     pub department: DepartmentId,
     /// True while it is switched off.
     pub killed: bool,
-    /// True in a maintenance window.
-    pub in_maintenance: bool,
+    /// How long its maintenance lasts from now on; none outside of its windows.
+    pub maintenance: Option<Duration>,
+    /// What people are shown while it is switched off or under maintenance.
+    pub notice: Option<Notice>,
     /// Its breaker.
     pub breaker: BreakerReading,
     /// Queries that hold a slot.
@@ -170,7 +172,8 @@ impl<C: Clock> Department<C> {
         DepartmentReading {
             department: self.id.clone(),
             killed: self.is_killed(),
-            in_maintenance: self.windows.load().iter().any(|window| window.rest(now).is_some()),
+            maintenance: maintenance::rest_of(&self.windows.load(), now),
+            notice: self.notice(now),
             breaker: self.breaker.reading(),
             in_flight: self.bulkhead.in_flight(),
             waiting: self.bulkhead.waiting(),
@@ -213,8 +216,16 @@ impl<C: Clock> Department<C> {
         }
         let now = now();
         let Some(retry_after) = maintenance::rest_of(&windows, &now) else { return Ok(()) };
-        let holding = windows.iter().filter(|window| window.rest(&now).is_some());
-        Err(Denied::Maintenance { retry_after, notice: holding.flat_map(|it| it.notice()).next() })
+        let notice = maintenance::notice_of(&windows, &now);
+        Err(Denied::Maintenance { retry_after, notice })
+    }
+
+    /// What people are shown now.
+    fn notice(&self, now: &Zoned) -> Option<Notice> {
+        if self.is_killed() {
+            return self.notice.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        maintenance::notice_of(&self.windows.load(), now)
     }
 
     fn check_switch(&self) -> Result<(), Denied> {

@@ -114,6 +114,11 @@ pub(crate) fn rest_of(windows: &[WindowSettings], now: &Zoned) -> Option<Duratio
     (!all.is_zero()).then_some(all)
 }
 
+/// What people are shown at that moment, by the first window that says something.
+pub(crate) fn notice_of(windows: &[WindowSettings], now: &Zoned) -> Option<Notice> {
+    windows.iter().filter(|window| window.rest(now).is_some()).find_map(WindowSettings::notice)
+}
+
 /// Windows that follow one another without a gap: more than that is a department that is closed.
 const FOLLOWING_MAX: usize = 64;
 /// A clock that is put back may take what is left.

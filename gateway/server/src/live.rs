@@ -218,8 +218,12 @@ impl Live {
         self.proposals().drop_void(is_this);
         let kept = state.switch_off(id, notice.as_ref());
         // A reload or a second person in between may have switched it on.
-        let _known = self.gateway().admission.kill(id, notice);
-        let noted = self.note(Act::Config, &switched(id, false), Some(&by.name)).await;
+        let _known = self.gateway().admission.kill(id, notice.clone());
+        let mut details = switched(id, false);
+        if let Some(Notice { en, zh }) = &notice {
+            details = details.with("en", en.clone()).with("zh", zh.clone());
+        }
+        let noted = self.note(Act::Config, &details, Some(&by.name)).await;
         let failed =
             [kept.map_err(|it| it.to_string()), noted.map(drop).map_err(|it| it.to_string())];
         let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();

@@ -57,6 +57,10 @@ struct LogGauge {
     reading: &'static str,
 }
 
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// 0 before the first answer.
 fn millis(time: Option<Duration>) -> i64 {
     time.and_then(|time| i64::try_from(time.as_millis()).ok()).unwrap_or(0)
@@ -173,8 +177,18 @@ impl Telemetry {
             ("limit", i64::from(reading.limit)),
             ("typical_ms", millis(reading.typical)),
             ("switched_off", i64::from(reading.killed)),
-            ("maintenance", i64::from(reading.in_maintenance)),
+            ("maintenance", i64::from(reading.maintenance.is_some())),
             ("breaker", breaker),
+            ("trips", count(reading.breaker.trips)),
+            ("admitted", count(reading.counts.admitted)),
+            ("answered", count(reading.counts.ok)),
+            ("failed", count(reading.counts.failed)),
+            ("refused_policy", count(reading.counts.not_granted)),
+            ("refused_quota", count(reading.counts.quota)),
+            ("refused_switched_off", count(reading.counts.killed)),
+            ("refused_maintenance", count(reading.counts.maintenance)),
+            ("refused_resting", count(reading.counts.resting)),
+            ("refused_busy", count(reading.counts.busy)),
         ];
         for (name, value) in readings {
             let department = reading.department.to_string();

@@ -397,6 +397,7 @@ async fn in_a_maintenance_window_nobody_asks_and_people_are_shown_why() {
     assert_eq!(refusal.retry_after, Some(Duration::from_secs(1800)));
     let notice = Notice::new("back at half past ten", "十点半恢复").unwrap();
     assert_eq!(refusal.notice.as_deref(), Some(&notice));
-    assert!(reading(&gate).in_maintenance);
+    assert_eq!(reading(&gate).maintenance, Some(Duration::from_secs(1800)));
+    assert_eq!(reading(&gate).notice.as_ref(), Some(&notice));
     assert_eq!(reading(&gate).counts.maintenance, 1);
 }

@@ -54,7 +54,7 @@ pub(super) fn departments(gateway: &Gateway) -> Value {
 
 fn department(gateway: &Gateway, reading: &DepartmentReading) -> Value {
     let adapter = gateway.adapter(&reading.department);
-    let state = match (reading.killed, reading.in_maintenance, reading.breaker.state) {
+    let state = match (reading.killed, reading.maintenance.is_some(), reading.breaker.state) {
         (true, ..) => "switched off",
         (false, true, _) => "maintenance",
         (false, false, BreakerState::Open) => "resting",
@@ -76,6 +76,8 @@ fn department(gateway: &Gateway, reading: &DepartmentReading) -> Value {
                 "digest": adapter.digest().to_string(),
             })
         }),
+        "message": reading.notice.as_ref().map(|it| json!({ "en": it.en, "zh": it.zh })),
+        "maintenance_s": reading.maintenance.map(|it| it.as_secs()),
         "in_flight": reading.in_flight,
         "limit": reading.limit,
         "concurrency_max": reading.concurrency_max,

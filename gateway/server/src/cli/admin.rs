@@ -46,26 +46,36 @@ pub(super) fn status(config: &Path) -> Result<ExitCode, Failure> {
 pub(super) fn departments(config: &Path) -> Result<ExitCode, Failure> {
     let page = look(config, "/departments")?;
     println!(
-        "{:<24} {:<14} {:>9} {:>7} {:>9} {:>8} {:>7}  adapter",
-        "department", "state", "in flight", "waiting", "answered", "refused", "failed"
+        "{:<24} {:<14} {:>11} {:>7} {:>7} {:>9} {:>8} {:>7} {:>6}  adapter",
+        "department", "state", "slots", "waiting", "ms", "answered", "refused", "failed", "trips"
     );
     for department in page.as_array().into_iter().flatten() {
-        let text = |key: &str| department[key].as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let counts = &department["since_the_start"];
         let refused = counts["refused"].as_object().into_iter().flatten();
         let refused: u64 = refused.filter_map(|(_, count)| count.as_u64()).sum();
-        let in_flight = format!("{}/{}", department["in_flight"], department["limit"]);
-        let adapter = &department["adapter"];
+        // In use, there now, there when it is well.
+        let slots =
+            ["in_flight", "limit", "concurrency_max"].map(|key| department[key].to_string());
         println!(
-            "{:<24} {:<14} {in_flight:>9} {:>7} {:>9} {refused:>8} {:>7}  {} {}",
-            text("department"),
-            text("state"),
+            "{:<24} {:<14} {:>11} {:>7} {:>7} {:>9} {refused:>8} {:>7} {:>6}  {} {}",
+            text(&department["department"]),
+            text(&department["state"]),
+            slots.join("/"),
             department["waiting"],
+            department["typical_ms"].as_u64().map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
             counts["answered"],
             counts["failed"],
-            adapter["name"].as_str().unwrap_or("none"),
-            adapter["version"].as_str().unwrap_or_default(),
+            department["breaker"]["trips"],
+            text(&department["adapter"]["name"]),
+            text(&department["adapter"]["version"]),
         );
+        if let Some(message) = department["message"].as_object() {
+            println!("{:<24} people are shown: {}", "", Value::from(message.clone()));
+        }
+        if let Some(rest_s) = department["maintenance_s"].as_u64() {
+            println!("{:<24} maintenance for {rest_s} seconds more", "");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! Breaker and bulkhead: a department that fails is left alone, a busy one is not pressed.
 
 use jumpgate_departments::Fault;
-use jumpgate_querylog::Kind;
+use jumpgate_querylog::{Act, Kind};
 
 use crate::harness::questions::{WIDOW, age, insured};
 use crate::harness::{Client, Harness, eventually};
@@ -166,6 +166,8 @@ async fn people_are_shown_why_a_department_cannot_be_asked() {
     assert_eq!(harness.records_of(Kind::Refused).pop().unwrap().index, refused.index());
     let (_, page) = harness.at_socket(::http::Method::GET, "/departments").await;
     assert_eq!(page[1]["state"], "maintenance");
+    assert_eq!(page[1]["maintenance_s"], 600);
+    assert_eq!(page[1]["message"]["en"], "back at ten past twelve");
     harness.advance(std::time::Duration::from_secs(600));
     assert_eq!(client.ask(&insured(WIDOW)).await.says(), "yes");
     // A message by the command's own form, kept over a restart.
@@ -173,6 +175,8 @@ async fn people_are_shown_why_a_department_cannot_be_asked() {
     let kill = "/departments/civil-registry/kill";
     let (status, _) = harness.at_socket_with(kill, message).await;
     assert_eq!(status, 200);
+    let told = harness.records_of(Kind::Act(Act::Config)).pop().unwrap();
+    assert_eq!(told.entry.details.as_ref().unwrap().find("zh"), Some("今日关闭"));
     let (status, said) = harness.at_socket_with(kill, r#"{ "en": "closed today" }"#).await;
     let without = "it IS off, without the message: write both texts, en and zh";
     assert_eq!((status.as_u16(), &said["said"]), (409, &without.into()));
