@@ -37,7 +37,6 @@ struct Sizes {
 }
 
 /// Slots that were given out together.
-#[derive(Clone)]
 struct Slots {
     semaphore: Arc<Semaphore>,
     /// Free ones and those in use. More than there should be: each vanishes when it comes back.
@@ -114,14 +113,10 @@ impl Bulkhead {
     /// A slot; waits for one until `deadline` or the longest wait, whichever comes first, and not
     /// at all where an answer would come too late. The only refusal is `Busy`.
     pub(crate) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Slot, Denied> {
-        let (semaphore, queue) = {
-            let sizes = self.sizes();
-            (Arc::clone(&sizes.slots.semaphore), sizes.queue())
-        };
-        // The semaphore hands a freed slot to the longest waiter, so a free one is nobody's.
-        if let Ok(permit) = semaphore.try_acquire_owned() {
-            return Ok(Slot::taken(self, permit));
+        if let Some(slot) = self.free_slot() {
+            return Ok(slot);
         }
+        let queue = self.sizes().queue();
         let begun = Instant::now();
         let ahead = self.waiting();
         let retry_after = queue.wait_for(ahead + 1).unwrap_or(queue.wait_max).max(RETRY_MIN);
@@ -142,6 +137,13 @@ impl Bulkhead {
                 Ok(Err(_)) => {}
             }
         }
+    }
+
+    /// A slot, if one is free now.
+    pub(crate) fn free_slot(self: &Arc<Self>) -> Option<Slot> {
+        let semaphore = Arc::clone(&self.sizes().slots.semaphore);
+        // The semaphore hands a freed slot to the longest waiter, so a free one is nobody's.
+        semaphore.try_acquire_owned().ok().map(|permit| Slot::taken(self, permit))
     }
 
     /// Slots taken now.

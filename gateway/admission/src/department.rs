@@ -40,7 +40,7 @@ pub struct DepartmentReading {
     pub waiting: u32,
     /// Its slots when it is well.
     pub concurrency_max: u32,
-    /// Its slots now: fewer after a failure.
+    /// Its slots now: fewer after a rest.
     pub limit: u32,
     /// How long its answers take, on the average of the last ones.
     pub typical: Option<Duration>,
@@ -124,7 +124,20 @@ impl<C: Clock> Department<C> {
         now: &(dyn Fn() -> Zoned + Send + Sync),
     ) -> Result<(Ticket<C>, Slot), Denied> {
         self.check_open(now)?;
-        let mut ticket = self.pass()?;
+        let ticket = self.pass()?;
+        match self.bulkhead.free_slot() {
+            Some(slot) => Ok((ticket, slot)),
+            // On the heap, so that a query that need not wait carries nothing of it.
+            None => Box::pin(self.wait(ticket, deadline, now)).await,
+        }
+    }
+
+    async fn wait(
+        &self,
+        mut ticket: Ticket<C>,
+        deadline: Instant,
+        now: &(dyn Fn() -> Zoned + Send + Sync),
+    ) -> Result<(Ticket<C>, Slot), Denied> {
         let mut waiting = pin!(self.bulkhead.acquire(deadline));
         let slot = loop {
             let mut alarm = pin!(self.alarm.notified());

@@ -39,13 +39,21 @@ pub struct NoticeSettings {
     pub zh: String,
 }
 
+impl NoticeSettings {
+    /// The notice, if it can be shown.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn notice(&self) -> Result<Notice, String> {
+        Notice::new(self.en.as_str(), self.zh.as_str())
+    }
+}
+
 impl WindowSettings {
     /// What is wrong with it and what would be right.
     pub(crate) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |fault: &str, mend: &str| Err((fault.to_owned(), mend.to_owned()));
-        if let Some(NoticeSettings { en, zh }) = &self.message
-            && let Err(mend) = Notice::new(en.as_str(), zh.as_str())
-        {
+        if let Some(Err(mend)) = self.message.as_ref().map(NoticeSettings::notice) {
             return Err(("the message cannot be shown".to_owned(), mend));
         }
         if self.weekdays.iter().any(|day| !(1..=7).contains(day)) {
@@ -77,9 +85,8 @@ impl WindowSettings {
 
     /// What people are shown meanwhile.
     pub(crate) fn notice(&self) -> Option<Notice> {
-        let NoticeSettings { en, zh } = self.message.as_ref()?;
         // Checked with the rest of the settings.
-        Notice::new(en.as_str(), zh.as_str()).ok()
+        self.message.as_ref()?.notice().ok()
     }
 
     /// The windows that may hold a moment of this day: those that begin on it and the day before.

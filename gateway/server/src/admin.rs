@@ -20,8 +20,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jumpgate_admission::NoticeSettings;
 use jumpgate_catalogue::{DepartmentId, Notice};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -231,18 +231,12 @@ async fn kill(
 
 /// What people are to be shown, if the act says so.
 fn notice(body: &[u8]) -> Result<Option<Notice>, ActFault> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Message {
-        en: String,
-        zh: String,
-    }
     if body.is_empty() {
         return Ok(None);
     }
-    let message: Message = serde_json::from_slice(body)
+    let message: NoticeSettings = serde_json::from_slice(body)
         .map_err(|_| ActFault::Conflict("write both texts, en and zh".to_owned()))?;
-    Notice::new(message.en, message.zh).map(Some).map_err(ActFault::Conflict)
+    message.notice().map(Some).map_err(ActFault::Conflict)
 }
 
 fn metrics(gateway: &Gateway) -> respond::Reply {

@@ -34,8 +34,8 @@ pub struct Candidate {
     pub(crate) digest: Digest,
 }
 
-/// What the files held that endpoints name, by the keys they stand under. Of a secret the digest is
-/// compared and never told.
+/// What the files held that endpoints and issuers of tokens name, by the keys they stand under. Of
+/// a secret the digest is compared and never told.
 pub(crate) type EndpointFiles = BTreeMap<String, (FileUse, Digest)>;
 
 /// What departments are made with, the same for the whole process.

@@ -440,7 +440,8 @@ impl Live {
         let proposed = reload.candidate.trust.revocation_lists();
         let trust = reload.candidate.trust.after(&current.trust).map_err(conflict)?;
         let (old, new) = (current.trust.revocation_lists(), trust.revocation_lists());
-        if new != proposed && trust.may_let_in_again(&current.trust) {
+        let is_approved = reload.changes.lists_are_older && new == proposed;
+        if trust.may_let_in_again(&current.trust) && !is_approved {
             return Err(conflict(OLDER_LISTS));
         }
         reload.candidate.trust = trust;

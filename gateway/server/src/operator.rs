@@ -76,6 +76,7 @@ pub enum SigningAlgorithm {
 }
 
 /// An issuer whose tokens can be checked.
+#[derive(Clone)]
 pub struct Issuer {
     settings: IssuerSettings,
     algorithms: Vec<Algorithm>,
@@ -202,13 +203,7 @@ impl Issuer {
         if !is_same {
             return self;
         }
-        Arc::new(Self {
-            settings: self.settings.clone(),
-            algorithms: self.algorithms.clone(),
-            roles: Arc::clone(&self.roles),
-            keys: Arc::clone(&known.keys),
-            trusted: self.trusted,
-        })
+        Arc::new(Self { keys: Arc::clone(&known.keys), ..Self::clone(&self) })
     }
 
     /// The key of the file that decides whose signature is believed, and the SHA-256 of what it

@@ -51,6 +51,9 @@ pub(super) fn departments(config: &Path) -> Result<ExitCode, Failure> {
     );
     for department in page.as_array().into_iter().flatten() {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        // A value as such takes no width.
+        let number =
+            |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), |it| it.to_string());
         let counts = &department["since_the_start"];
         let refused = counts["refused"].as_object().into_iter().flatten();
         let refused: u64 = refused.filter_map(|(_, count)| count.as_u64()).sum();
@@ -62,16 +65,22 @@ pub(super) fn departments(config: &Path) -> Result<ExitCode, Failure> {
             text(&department["department"]),
             text(&department["state"]),
             slots.join("/"),
-            department["waiting"],
-            department["typical_ms"].as_u64().map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
-            counts["answered"],
-            counts["failed"],
-            department["breaker"]["trips"],
+            number(&department["waiting"]),
+            number(&department["typical_ms"]),
+            number(&counts["answered"]),
+            number(&counts["failed"]),
+            number(&department["breaker"]["trips"]),
             text(&department["adapter"]["name"]),
             text(&department["adapter"]["version"]),
         );
-        if let Some(message) = department["message"].as_object() {
-            println!("{:<24} people are shown: {}", "", Value::from(message.clone()));
+        let message = &department["message"];
+        if message.is_object() {
+            println!(
+                "{:<24} people are shown: {} {}",
+                "",
+                text(&message["en"]),
+                text(&message["zh"])
+            );
         }
         if let Some(rest_s) = department["maintenance_s"].as_u64() {
             println!("{:<24} maintenance for {rest_s} seconds more", "");

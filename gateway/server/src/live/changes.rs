@@ -27,15 +27,22 @@ pub(super) struct Changes {
     /// True if more differs than newer revocation lists, certificates by which the gateway shows
     /// itself, and secrets.
     pub need_two_people: bool,
+    /// True if a revocation list is gone or older, as a line says.
+    pub lists_are_older: bool,
 }
 
 impl Changes {
     /// Compares; `now` is when the two policies are compared. Takes its time.
     pub fn between(current: &Gateway, candidate: &Candidate, now: &Zoned) -> Self {
-        let (old, new) = (current.config_digest, candidate.digest);
-        let in_force = of_part("configuration", old, new).with("in_force", "all");
-        let mut changes =
-            Self { lines: Vec::new(), entries: Vec::new(), in_force, need_two_people: old != new };
+        let (old_config, new_config) = (current.config_digest, candidate.digest);
+        let in_force = of_part("configuration", old_config, new_config).with("in_force", "all");
+        let mut changes = Self {
+            lines: Vec::new(),
+            entries: Vec::new(),
+            in_force,
+            need_two_people: old_config != new_config,
+            lists_are_older: candidate.trust.may_let_in_again(&current.trust),
+        };
         changes.trust(&current.trust, &candidate.trust);
         changes.settings(&current.settings, &candidate.settings);
         changes.endpoint_files(&current.endpoint_files, &candidate.endpoint_files);
@@ -43,6 +50,9 @@ impl Changes {
         changes.digest(Act::Catalogue, "catalogue", old, new, Details::new());
         changes.adapters(current, candidate);
         changes.policies(current.admission.policy(), candidate.plan.policy(), now);
+        if old_config != new_config {
+            changes.lines.push(format!("configuration: {old_config} becomes {new_config}"));
+        }
         changes
     }
 
@@ -54,7 +64,7 @@ impl Changes {
             // Their entry is made when they come into force, of what they are then.
             self.lines.push(format!("revocation lists {before} become {after}"));
         }
-        if new.may_let_in_again(old) {
+        if self.lists_are_older {
             self.lines.push("A REVOCATION LIST IS GONE OR OLDER THAN THE ONE IN FORCE".to_owned());
             self.need_two_people = true;
         }
