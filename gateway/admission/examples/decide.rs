@@ -1,9 +1,10 @@
 //! What admission costs on this machine:
 //! `cargo run --release -p jumpgate-admission --example decide`, from the root of a checkout.
 //!
-//! A hundred callers and a thousand rules: nine permits for each caller, and a hundred that forbid
-//! whoever asks. Prints the processor's time of a question through every check, where the decision
-//! is kept and where a rule looks at the time, so that it is made anew. Asserts nothing.
+//! A hundred callers, a thousand rules and a million subjects that were asked about before: nine
+//! permits for each caller, and a hundred rules that forbid whoever asks. Prints the processor's
+//! time of a question through every check and count, where the decision is kept and where a rule
+//! looks at the time, so that it is made anew. Asserts nothing.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,10 +14,10 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use jumpgate_admission::{
-    Admission, AdmissionPlan, AdmissionSettings, CallerFacts, Channel, DefaultClock, PolicyFile,
-    Settled,
+    Admission, AdmissionPlan, AdmissionSettings, CallerFacts, Channel, DefaultClock, Ledger,
+    PolicyFile, Rebuild, Settled, SubjectNumber,
 };
-use jumpgate_catalogue::{CallerId, Catalogue, Query, QueryId, Question};
+use jumpgate_catalogue::{CallerId, Catalogue, Query, QueryId, Question, Verdict};
 use tokio::time::Instant;
 
 type Fault = Box<dyn std::error::Error>;
@@ -27,6 +28,7 @@ const FORBIDS: usize = 100;
 const KEPT: &str = "civil-registry/alive@1";
 const ANEW: &str = "civil-registry/household-head@1";
 const ROUNDS: usize = 100_000;
+const SUBJECTS: u64 = 1_000_000;
 
 fn main() -> Result<(), Fault> {
     let catalogue = Catalogue::load(Path::new("spec/catalogue"))
@@ -37,8 +39,13 @@ fn main() -> Result<(), Fault> {
     let plan = plan(&catalogue, &callers)?;
     println!("{} rules compiled in {:.1?}", plan.policy().rules(), processor_time()? - begun);
     let now: Zoned = "2026-11-23T10:00[Asia/Shanghai]".parse()?;
+    let begun = processor_time()?;
+    let ledger = ledger(&catalogue, &callers, &now);
+    println!("{SUBJECTS} subjects counted in {:.1?}", processor_time()? - begun);
+    let now_ms = u64::try_from(now.timestamp().as_millisecond())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let admission = Admission::new(plan, DefaultClock::default(), Arc::new(move || now.clone()));
+    let civil_now = Arc::new(move || now.clone());
+    let admission = Admission::new(plan, DefaultClock::default(), civil_now, ledger);
     for (what, predicate) in [("kept", KEPT), ("made anew", ANEW)] {
         let query = query(&catalogue, predicate)?;
         let mut permitted = 0;
@@ -48,11 +55,17 @@ fn main() -> Result<(), Fault> {
                 let caller = &callers[round % CALLERS];
                 let _mark = admission.in_flight().enter(caller);
                 let deadline = Instant::now() + Duration::from_secs(5);
+                // Far apart, so that no count is in the processor's cache.
+                let subject = SubjectNumber(round as u64 * 7919 % SUBJECTS);
                 if admission.check_caller(caller).is_ok()
-                    && let Ok(permit) = admission.admit(caller, None, &query, deadline).await
+                    && let Ok(charged) = admission.charge(caller)
+                    && let asked = admission.admit(caller, None, (&query, subject), deadline)
+                    && let Ok(mut permit) = asked.await
                 {
+                    charged.charge.keep(now_ms);
+                    permit.asked(now_ms);
                     permitted += 1;
-                    permit.settle(Settled::Ok);
+                    permit.settle(Settled::Ok, Some(Verdict::Yes));
                 }
             }
         });
@@ -60,6 +73,19 @@ fn main() -> Result<(), Fault> {
         println!("a decision that is {what}: {took:.2?} a question, {permitted} permitted");
     }
     Ok(())
+}
+
+/// What each subject's one question by some caller leaves.
+fn ledger(catalogue: &Catalogue, callers: &[CallerId], now: &Zoned) -> Arc<Ledger> {
+    let mut rebuild = Rebuild::new(now.time_zone().clone(), catalogue);
+    let at_ms = u64::try_from(now.timestamp().as_millisecond()).unwrap_or(0);
+    for subject in 0..SUBJECTS {
+        let caller = callers[subject as usize % callers.len()].as_str();
+        let names = (caller, "civil-registry", KEPT);
+        rebuild.asked(subject, at_ms, names, SubjectNumber(subject));
+        rebuild.answered(subject, || None);
+    }
+    rebuild.into_ledger()
 }
 
 fn plan(catalogue: &Catalogue, callers: &[CallerId]) -> Result<AdmissionPlan, Fault> {

@@ -1,7 +1,7 @@
 //! The order in which a query is checked, and the permit it ends in.
 //!
-//! Owns the sequence caller quota → policy → quota at the department → kill switch → maintenance →
-//! breaker → bulkhead, and nothing of what each of them decides. It must never let a later check
+//! Owns the sequence caller quota → policy → quota at the department → allotments there and about
+//! the subject → kill switch → maintenance → breaker → bulkhead, and nothing of what each decides. It must never let a later check
 //! run before an earlier one: what a caller may not ask must not cost a department anything, not
 //! even a probe.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use governor::clock::{Clock, DefaultClock};
 use jiff::Zoned;
-use jumpgate_catalogue::{CallerId, DepartmentId, Notice, Query, Refusal};
+use jumpgate_catalogue::{CallerId, DepartmentId, Notice, Query, Refusal, Verdict};
 use tokio::time::Instant;
 
 use crate::breaker::{Settled, Ticket};
@@ -19,15 +19,23 @@ use crate::bulkhead::Slot;
 use crate::denied::{self, Denied};
 use crate::department::{Department, DepartmentReading};
 use crate::in_flight::InFlight;
+use crate::ledger::{
+    Asking, AskingLimits, Charge, Families, Ledger, NotReserved, Number, Reservation, Scope,
+    SubjectNumber,
+};
 use crate::policy::{Decision, Policy, PolicyQuestion, RuleId};
-use crate::quota::{Limiter, QuotaReading};
-use crate::settings::{AdmissionPlan, CallerRates, DepartmentSettings, RateSettings, RoleName};
+use crate::quota::{AllotmentNames, Limiter, QuotaReading};
+use crate::settings::{
+    AdmissionPlan, Allotment, CallerLimits, DepartmentSettings, QuotaLimits, RoleName,
+};
 
 /// Decides whether a query may be asked now. One for the whole gateway; shared by reference.
 pub struct Admission<C: Clock = DefaultClock> {
     policy: Policy,
     clock: C,
     civil_now: CivilNow,
+    ledger: Arc<Ledger>,
+    families: Families,
     callers: HashMap<CallerId, CallerQuotas<C>>,
     departments: BTreeMap<DepartmentId, Arc<Department<C>>>,
     in_flight: InFlight,
@@ -38,8 +46,27 @@ pub type CivilNow = Arc<dyn Fn() -> Zoned + Send + Sync>;
 
 /// Every limiter is made at start, so that no caller can make this grow.
 struct CallerQuotas<C: Clock> {
+    number: Number,
     own: Arc<Limiter<C>>,
-    departments: HashMap<DepartmentId, Arc<Limiter<C>>>,
+    allotment: Allotment,
+    names: AllotmentNames,
+    departments: HashMap<DepartmentId, QuotasAt<C>>,
+}
+
+/// A caller's quotas at one department.
+struct QuotasAt<C: Clock> {
+    number: Number,
+    limiter: Arc<Limiter<C>>,
+    limits: AskingLimits,
+    names: AllotmentNames,
+}
+
+/// A question that is counted for its caller.
+pub struct Charged {
+    /// Gives it back if the question gets no entry.
+    pub charge: Charge,
+    /// What is nearly used up of the caller's allotment, for the response's headers.
+    pub quotas: Vec<QuotaReading>,
 }
 
 /// The caller's own quota allows the question.
@@ -71,8 +98,8 @@ pub struct Rejected {
     pub refusal: Refusal,
     /// The rule that forbids it, or that permits it where something else refuses it.
     pub rule: Option<RuleId>,
-    /// The caller's quota at the department, if it was looked at, for the response's headers.
-    pub quota: Option<QuotaReading>,
+    /// The caller's quotas at the department, if they were looked at, for the response's headers.
+    pub quotas: Vec<QuotaReading>,
 }
 
 /// No predicate of the catalogue belongs to this department.
@@ -86,7 +113,10 @@ pub struct UnknownDepartment(pub DepartmentId);
 pub struct Permit<C: Clock = DefaultClock> {
     department: Arc<Department<C>>,
     rule: RuleId,
-    quota: QuotaReading,
+    quotas: Vec<QuotaReading>,
+    /// None once it is settled.
+    reservation: Option<Reservation>,
+    is_alarming: bool,
     // Dropped in this order: the breaker hears the outcome before the slot wakes the next query.
     ticket: Ticket<C>,
     slot: Slot,
@@ -94,21 +124,30 @@ pub struct Permit<C: Clock = DefaultClock> {
 
 impl<C: Clock + Clone> Admission<C> {
     /// Admission by `plan`, with full quotas, closed breakers and every department switched on.
-    pub fn new(plan: AdmissionPlan, clock: C, civil_now: CivilNow) -> Self {
-        Self::make(plan, clock, civil_now, None)
+    /// What was asked before is in `ledger`, whose civil days should be those of `civil_now`.
+    pub fn new(plan: AdmissionPlan, clock: C, civil_now: CivilNow, ledger: Arc<Ledger>) -> Self {
+        Self::make(plan, clock, civil_now, ledger, None)
     }
 
     /// Admission by another plan in the place of this one. Departments keep their switch, the state
     /// of their breaker and everybody who is in or waits, callers keep what they have in flight and
-    /// every quota whose rate stays; a quota with another rate begins full. Departments that stay
+    /// have asked, and every quota whose rate stays; one with another rate begins full. Departments that stay
     /// take over their settings at once, also for queries of this admission.
     #[must_use]
     pub fn succeed(&self, plan: AdmissionPlan) -> Self {
-        Self::make(plan, self.clock.clone(), Arc::clone(&self.civil_now), Some(self))
+        let (clock, civil_now) = (self.clock.clone(), Arc::clone(&self.civil_now));
+        Self::make(plan, clock, civil_now, Arc::clone(&self.ledger), Some(self))
     }
 
-    fn make(plan: AdmissionPlan, clock: C, civil_now: CivilNow, past: Option<&Self>) -> Self {
-        let AdmissionPlan { policy, quotas, departments, in_flight_max } = plan;
+    fn make(
+        plan: AdmissionPlan,
+        clock: C,
+        civil_now: CivilNow,
+        ledger: Arc<Ledger>,
+        past: Option<&Self>,
+    ) -> Self {
+        let AdmissionPlan { policy, quotas, predicates, departments, in_flight_max, .. } = plan;
+        let alarm = plan.subject_alarm_per_day;
         let department = |(id, settings): (&DepartmentId, &DepartmentSettings)| {
             let kept = past.and_then(|past| past.departments.get(id)).map(|kept| {
                 kept.configure(settings);
@@ -117,15 +156,18 @@ impl<C: Clock + Clone> Admission<C> {
             let made = || Arc::new(Department::new(id.clone(), settings, clock.clone()));
             (id.clone(), kept.unwrap_or_else(made))
         };
-        let quotas_of = |(id, rates): (CallerId, CallerRates)| {
+        let quotas_of = |(id, limits): (CallerId, CallerLimits)| {
             let past = past.and_then(|past| past.callers.get(&id));
-            (id, CallerQuotas::new(rates, past, &clock))
+            let quotas = CallerQuotas::new(&id, &limits, alarm, past, &ledger, &clock);
+            (id, quotas)
         };
         Self {
             policy,
             in_flight: InFlight::new(quotas.keys(), in_flight_max, past.map(|it| &it.in_flight)),
             departments: departments.iter().map(department).collect(),
             callers: quotas.into_iter().map(quotas_of).collect(),
+            families: ledger.families(predicates),
+            ledger,
             clock,
             civil_now,
         }
@@ -159,37 +201,66 @@ impl<C: Clock + Clone> Admission<C> {
         Ok(CallerAllowance { reading })
     }
 
+    /// Counts one question for its caller: one that is well formed and so gets an entry, whatever
+    /// becomes of it.
+    ///
+    /// # Errors
+    /// `CallerQuota` with the time to come back; `Unauthenticated` for a caller nobody configured.
+    pub fn charge(&self, caller: &CallerId) -> Result<Charged, CallerRefused> {
+        let Some(quotas) = self.callers.get(caller) else {
+            return Err(CallerRefused { refusal: denied::unknown_caller(), reading: None });
+        };
+        let now_ms = self.now_ms();
+        match self.ledger.charge(quotas.number, &quotas.allotment, now_ms) {
+            Ok((charge, left)) => {
+                let quotas =
+                    quotas.names.nearly_spent(&left, |day| self.ledger.until_ms(day, now_ms));
+                Ok(Charged { charge, quotas })
+            }
+            Err(spent) => Err(CallerRefused {
+                reading: Some(quotas.names.spent(&spent)),
+                refusal: denied::allotment(&spent),
+            }),
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        (self.civil_now)().timestamp().as_millisecond()
+    }
+
     /// Every check after the caller's own quota; `operator` has the roles that a signed token gives
-    /// the operator, or is none without one. Waits at the department's bulkhead only, for at
+    /// the operator, or is none without one, and `subject` is the query's. Waits at the department's bulkhead only, for at
     /// most its `wait_ms_max` and never past `deadline`. Dropping the future gives everything back.
     ///
     /// # Errors
-    /// `NotGranted`, `DepartmentQuota`, `DepartmentKilled`,
-    /// `DepartmentMaintenance`, `BreakerOpen` or `BulkheadFull`.
+    /// `NotGranted`, `DepartmentQuota`, `SubjectQuota`, `AttemptsExhausted`, `DepartmentKilled`,
+    /// `DepartmentMaintenance`, `BreakerOpen`, `BulkheadFull`, or `GatewayBusy` where there are more
+    /// subjects than can be counted.
     pub async fn admit(
         &self,
         caller: &CallerId,
         operator: Option<&[RoleName]>,
-        query: &Query,
+        (query, subject): (&Query, SubjectNumber),
         deadline: Instant,
     ) -> Result<Permit<C>, Box<Rejected>> {
         let Some(department) = self.departments.get(&query.predicate().department) else {
             // A query of another catalogue than the plan was checked against.
-            return Err(Rejected::new(Denied::NotGranted, None, None));
+            return Err(Rejected::new(Denied::NotGranted, None, Vec::new()));
         };
-        let admitted = self.permit(department, (caller, operator), query, deadline).await;
+        let asker = (caller, operator);
+        let admitted = self.permit(department, asker, (query, subject), deadline).await;
         let denied = admitted.as_ref().err().map(|(denied, ..)| denied);
         department.count_admission(denied);
-        admitted.map_err(|(denied, rule, quota)| Rejected::new(denied, rule, quota))
+        admitted.map_err(|(denied, rule, quotas)| Rejected::new(denied, rule, quotas))
     }
 
     async fn permit(
         &self,
         department: &Arc<Department<C>>,
         (caller, operator): (&CallerId, Option<&[RoleName]>),
-        query: &Query,
+        (query, subject): (&Query, SubjectNumber),
         deadline: Instant,
-    ) -> Result<Permit<C>, (Denied, Option<RuleId>, Option<QuotaReading>)> {
+    ) -> Result<Permit<C>, (Denied, Option<RuleId>, Vec<QuotaReading>)> {
         let question = PolicyQuestion {
             caller,
             predicate: &query.predicate().id,
@@ -200,25 +271,66 @@ impl<C: Clock + Clone> Admission<C> {
         };
         let rule = match self.policy.decide(&question, || (self.civil_now)()) {
             Decision::Permitted(rule) => rule,
-            Decision::Forbidden(rule) => return Err((Denied::Forbidden, Some(rule), None)),
-            Decision::NotGranted => return Err((Denied::NotGranted, None, None)),
-        };
-        // A permitted caller is configured, and a configured one has a quota at each department.
-        let quotas = self.callers.get(caller).and_then(|it| it.departments.get(department.id()));
-        let Some(quotas) = quotas else { return Err((Denied::NotGranted, None, None)) };
-        let quota = match quotas.take(NonZeroU32::MIN) {
-            Ok(quota) => quota,
-            Err(spent) => {
-                let reading = spent.reading.clone();
-                return Err((Denied::Quota(spent), Some(rule), Some(reading)));
+            Decision::Forbidden(rule) => {
+                return Err((Denied::Forbidden, Some(rule), Vec::new()));
             }
+            Decision::NotGranted => return Err((Denied::NotGranted, None, Vec::new())),
+        };
+        let (reserved, quotas) = self.reserve(caller, department.id(), query, subject);
+        let (reservation, is_alarming) = match reserved {
+            Ok(reserved) => reserved,
+            Err(denied) => return Err((denied, Some(rule), quotas)),
         };
         match department.enter(deadline, &*self.civil_now).await {
             Ok((ticket, slot)) => {
-                let department = Arc::clone(department);
-                Ok(Permit { department, rule, quota, ticket, slot })
+                let (department, reservation) = (Arc::clone(department), Some(reservation));
+                Ok(Permit { department, rule, quotas, reservation, is_alarming, ticket, slot })
             }
-            Err(denied) => Err((denied, Some(rule), Some(quota))),
+            Err(denied) => Err((denied, Some(rule), quotas)),
+        }
+    }
+
+    /// Takes one question from every quota and allotment behind the policy; with the readings of
+    /// those that are the caller's alone.
+    fn reserve(
+        &self,
+        caller: &CallerId,
+        department: &DepartmentId,
+        query: &Query,
+        subject: SubjectNumber,
+    ) -> (Result<(Reservation, bool), Denied>, Vec<QuotaReading>) {
+        // A permitted caller is configured, and a configured one has quotas at each department of
+        // the catalogue, which has the predicate.
+        let Some(quotas) = self.callers.get(caller) else {
+            return (Err(Denied::NotGranted), Vec::new());
+        };
+        let family = self.families.of(&query.predicate().id);
+        let (Some(at), Some(family)) = (quotas.departments.get(department), family) else {
+            return (Err(Denied::NotGranted), Vec::new());
+        };
+        let mut readings = match at.limiter.take(NonZeroU32::MIN) {
+            Ok(reading) => vec![reading],
+            Err(spent) => {
+                let reading = spent.reading.clone();
+                return (Err(Denied::Quota(spent)), vec![reading]);
+            }
+        };
+        let now_ms = self.now_ms();
+        let (caller, department) = (quotas.number, at.number);
+        let asking = Asking { caller, department, subject, family };
+        match self.ledger.reserve(asking, &at.limits, now_ms) {
+            Ok((reservation, left, is_alarming)) => {
+                let until_ms = |day| self.ledger.until_ms(day, now_ms);
+                readings.extend(at.names.nearly_spent(&left, until_ms));
+                (Ok((reservation, is_alarming)), readings)
+            }
+            Err(NotReserved::Full) => (Err(Denied::TooManySubjects), readings),
+            Err(NotReserved::Spent(spent)) => {
+                if spent.of == Scope::Department {
+                    readings.push(at.names.spent(&spent));
+                }
+                (Err(Denied::Spent(spent)), readings)
+            }
         }
     }
 
@@ -254,6 +366,11 @@ impl<C: Clock + Clone> Admission<C> {
         &self.in_flight
     }
 
+    /// What was asked so far.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Who may ask what.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -265,26 +382,48 @@ impl<C: Clock + Clone> Admission<C> {
 }
 
 impl<C: Clock + Clone> CallerQuotas<C> {
-    fn new(rates: CallerRates, past: Option<&Self>, clock: &C) -> Self {
-        let limiter = |policy: &str, rate: RateSettings, past: Option<&Arc<Limiter<C>>>| {
+    fn new(
+        id: &CallerId,
+        limits: &CallerLimits,
+        subject_alarm_per_day: u32,
+        past: Option<&Self>,
+        ledger: &Ledger,
+        clock: &C,
+    ) -> Self {
+        let limiter = |policy: &str, quota: &QuotaLimits, past: Option<&Arc<Limiter<C>>>| {
+            let rate = quota.rate();
             let kept = past.filter(|past| past.rate() == rate).map(Arc::clone);
             kept.unwrap_or_else(|| Arc::new(Limiter::new(policy, rate, clock)))
         };
-        let of_department = |(id, rate): (DepartmentId, RateSettings)| {
-            let past = past.and_then(|past| past.departments.get(&id));
-            let limiter = limiter(&format!("caller/{id}"), rate, past);
-            (id, limiter)
+        let at_department = |(id, quota): (&DepartmentId, &QuotaLimits)| {
+            let past = past.and_then(|past| past.departments.get(id));
+            let policy = format!("caller/{id}");
+            let quotas = QuotasAt {
+                number: ledger.department(id),
+                limiter: limiter(&policy, quota, past.map(|past| &past.limiter)),
+                limits: AskingLimits {
+                    department: quota.allotment(),
+                    subject: limits.subject,
+                    attempts: limits.attempts,
+                    subject_alarm_per_day,
+                },
+                names: AllotmentNames::of(&policy),
+            };
+            (id.clone(), quotas)
         };
         Self {
-            own: limiter("caller", rates.own, past.map(|past| &past.own)),
-            departments: rates.departments.into_iter().map(of_department).collect(),
+            number: ledger.caller(id),
+            own: limiter("caller", &limits.own, past.map(|past| &past.own)),
+            allotment: limits.own.allotment(),
+            names: AllotmentNames::of("caller"),
+            departments: limits.departments.iter().map(at_department).collect(),
         }
     }
 }
 
 impl Rejected {
-    fn new(denied: Denied, rule: Option<RuleId>, quota: Option<QuotaReading>) -> Box<Self> {
-        Box::new(Self { refusal: denied.into(), rule, quota })
+    fn new(denied: Denied, rule: Option<RuleId>, quotas: Vec<QuotaReading>) -> Box<Self> {
+        Box::new(Self { refusal: denied.into(), rule, quotas })
     }
 }
 
@@ -299,9 +438,22 @@ impl<C: Clock> Permit<C> {
         &self.rule
     }
 
-    /// The caller's quota at this department after this query, for the response's headers.
-    pub fn quota(&self) -> &QuotaReading {
-        &self.quota
+    /// The caller's quotas at this department after this query, for the response's headers.
+    pub fn quotas(&self) -> &[QuotaReading] {
+        &self.quotas
+    }
+
+    /// The question is on record since `at_ms`, in Unix milliseconds: from here on it counts.
+    pub fn asked(&mut self, at_ms: u64) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.asked(at_ms);
+        }
+    }
+
+    /// True if all callers together have now asked about the subject so often on this day that
+    /// somebody should look at it.
+    pub fn is_alarming(&self) -> bool {
+        self.is_alarming
     }
 
     /// True while a retry may still be made: the department is switched on and its breaker has not
@@ -310,10 +462,14 @@ impl<C: Clock> Permit<C> {
         !self.department.is_killed() && self.ticket.is_current()
     }
 
-    /// Tells the breaker how the department did, and gives everything back. A permit dropped
-    /// without it counts as [`Settled::Neutral`].
-    pub fn settle(mut self, settled: Settled) {
+    /// Tells the breaker how the department did, gives everything back, and leaves the question
+    /// counted for its subject if it was answered, by `verdict`. A permit dropped without it counts
+    /// as [`Settled::Neutral`] and not answered.
+    pub fn settle(mut self, settled: Settled, verdict: Option<Verdict>) {
         self.ticket.settled = settled;
+        if let (Some(reservation), Some(verdict)) = (self.reservation.take(), verdict) {
+            reservation.answered(verdict);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jumpgate_catalogue::{Notice, Refusal, RefusalCode};
 
+use crate::ledger::{Scope, Span, Spent};
 use crate::quota::QuotaSpent;
 
 /// Why a query of a known caller may not be asked now, in the order of the checks.
@@ -17,6 +18,10 @@ pub(crate) enum Denied {
     Forbidden,
     /// The caller's quota at the department is used up.
     Quota(QuotaSpent),
+    /// An allotment at the department or about the subject is used up.
+    Spent(Spent),
+    /// There are more subjects than can be counted.
+    TooManySubjects,
     /// The department is switched off.
     Killed { notice: Option<Notice> },
     /// The department is in a maintenance window.
@@ -40,6 +45,11 @@ impl From<Denied> for Refusal {
                  under which circumstances it is permitted",
             ),
             Denied::Quota(spent) => quota(RefusalCode::DepartmentQuota, "this department", &spent),
+            Denied::Spent(spent) => allotment(&spent),
+            Denied::TooManySubjects => Self::new(
+                RefusalCode::GatewayBusy,
+                "the gateway keeps count of as many subjects as it can; tell its operator",
+            ),
             Denied::Killed { notice } => Self::new(
                 RefusalCode::DepartmentKilled,
                 "wait until the department is switched on again",
@@ -76,6 +86,40 @@ pub(crate) fn caller_quota(spent: &QuotaSpent) -> Refusal {
     quota(RefusalCode::CallerQuota, "all departments together", spent)
 }
 
+/// An allotment is used up.
+pub(crate) fn allotment(spent: &Spent) -> Refusal {
+    let allotted = spent.left.allotted;
+    let span = match spent.left.span {
+        Span::Day => "on one day",
+        Span::Period => "in 90 days",
+    };
+    let (code, mend) = match spent.of {
+        Scope::Caller => (
+            RefusalCode::CallerQuota,
+            format!("ask all departments together at most {allotted} questions {span}"),
+        ),
+        Scope::Department => (
+            RefusalCode::DepartmentQuota,
+            format!("ask this department at most {allotted} questions {span}"),
+        ),
+        Scope::Subject => (
+            RefusalCode::SubjectQuota,
+            format!(
+                "use the answers you have: at most {allotted} of such questions about one subject \
+                 are answered {span}"
+            ),
+        ),
+        Scope::Attempts => (
+            RefusalCode::AttemptsExhausted,
+            format!(
+                "check what you were told with the person: at most {allotted} attempts about one \
+                 subject may fail {span}"
+            ),
+        ),
+    };
+    Refusal::new(code, mend).after(Duration::from_millis(spent.free_in_ms))
+}
+
 /// The caller has its maximum of queries in flight.
 pub(crate) fn in_flight(caller_max: u32) -> Refusal {
     let mend = format!("wait for an answer: at most {caller_max} queries at a time");
@@ -83,7 +127,7 @@ pub(crate) fn in_flight(caller_max: u32) -> Refusal {
 }
 
 fn quota(code: RefusalCode, of: &str, spent: &QuotaSpent) -> Refusal {
-    let (per_second, burst) = (spent.reading.per_second, spent.reading.burst);
+    let (per_second, burst) = (spent.rate.per_second, spent.rate.burst);
     let mend = format!("ask {of} at most {per_second} questions a second, {burst} at once");
     let refusal = Refusal::new(code, mend);
     match spent.retry_after {

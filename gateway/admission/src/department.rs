@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::breaker::{Breaker, BreakerReading, Change, Settled, Ticket};
 use crate::bulkhead::{Bulkhead, Slot};
 use crate::denied::Denied;
+use crate::ledger::Scope;
 use crate::maintenance::{self, WindowSettings};
 use crate::settings::DepartmentSettings;
 
@@ -53,8 +54,10 @@ pub struct DepartmentReading {
 pub struct DepartmentCounts {
     /// Refused: no rule permits it, or one forbids it.
     pub not_granted: u64,
-    /// Refused: the caller's quota here was used up.
+    /// Refused: the caller's quota or allotment here was used up.
     pub quota: u64,
+    /// Refused: the caller's allotment about the subject was used up.
+    pub subject: u64,
     /// Refused: switched off.
     pub killed: u64,
     /// Refused: maintenance.
@@ -204,6 +207,8 @@ impl<C: Clock> Department<C> {
             None => &mut counts.admitted,
             Some(Denied::NotGranted | Denied::Forbidden) => &mut counts.not_granted,
             Some(Denied::Quota(_)) => &mut counts.quota,
+            Some(Denied::Spent(spent)) if spent.of == Scope::Department => &mut counts.quota,
+            Some(Denied::Spent(_) | Denied::TooManySubjects) => &mut counts.subject,
             Some(Denied::Killed { .. }) => &mut counts.killed,
             Some(Denied::Maintenance { .. }) => &mut counts.maintenance,
             Some(Denied::Resting { .. }) => &mut counts.resting,

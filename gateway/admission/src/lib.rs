@@ -15,6 +15,7 @@ mod denied;
 mod department;
 mod grants;
 mod in_flight;
+mod ledger;
 mod maintenance;
 mod policy;
 mod quota;
@@ -23,12 +24,14 @@ mod sample;
 mod settings;
 
 pub use admission::{
-    Admission, CallerAllowance, CallerRefused, CivilNow, Permit, Rejected, UnknownDepartment,
+    Admission, CallerAllowance, CallerRefused, Charged, CivilNow, Permit, Rejected,
+    UnknownDepartment,
 };
 pub use breaker::{BreakerReading, BreakerState, Settled, TripReason};
 pub use department::{DepartmentCounts, DepartmentReading};
 pub use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 pub use in_flight::{InFlight, InFlightGuard};
+pub use ledger::{Charge, Ledger, Rebuild, SnapshotFault, SubjectNumber};
 pub use maintenance::{NoticeSettings, WindowSettings};
 pub use policy::{
     Decision, Explained, Policy, PolicyQuestion, ROLES_MAX, RuleId, SignatureFault, SignedRules,
@@ -36,7 +39,7 @@ pub use policy::{
 };
 pub use quota::{QuotaReading, RateLimitHeaders, rate_limit_headers};
 pub use settings::{
-    AdmissionMistake, AdmissionPlan, AdmissionSettings, BreakerSettings, CallerFacts,
+    AdmissionMistake, AdmissionPlan, AdmissionSettings, Allotment, BreakerSettings, CallerFacts,
     CallerQuotaSettings, Channel, DepartmentSettings, GrantSettings, PolicyFile, PolicySettings,
-    QuotaSettings, RateSettings, RoleName, SignedPolicyFile,
+    QuotaLimits, QuotaSettings, RoleName, SignedPolicyFile,
 };

@@ -1,10 +1,12 @@
 //! What the tests of this crate share: the project's own catalogue, a plan and a query.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Zoned;
 use jumpgate_catalogue::{CallerId, Catalogue, Query, QueryId, Question};
 
+use crate::ledger::Ledger;
 use crate::settings::{AdmissionMistake, AdmissionPlan, AdmissionSettings, CallerFacts};
 
 pub(crate) const CALLERS: [&str; 4] = ["court-registry", "one-window", "pension-office", "school"];
@@ -29,6 +31,11 @@ pub(crate) fn callers() -> [(CallerId, CallerFacts); 4] {
 /// Monday, 23 November 2026, ten o'clock.
 pub(crate) fn now() -> Zoned {
     jiff::civil::date(2026, 11, 23).at(10, 0, 0, 0).in_tz("Asia/Shanghai").expect("a time zone")
+}
+
+/// A ledger without counts, of the same time zone.
+pub(crate) fn ledger() -> Arc<Ledger> {
+    Arc::new(Ledger::new(now().time_zone().clone()))
 }
 
 pub(crate) fn caller(id: &str) -> CallerId {

@@ -12,10 +12,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId};
+use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, PredicateId};
 use serde::Deserialize;
 
 use crate::grants::{self, departments};
+use crate::ledger::FamilyName;
 use crate::maintenance::WindowSettings;
 use crate::policy::Policy;
 
@@ -126,9 +127,16 @@ pub struct GrantSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct QuotaSettings {
     /// Of each caller, over all departments.
-    pub caller: RateSettings,
+    pub caller: QuotaLimits,
     /// Of each caller at each department.
-    pub department: RateSettings,
+    pub department: QuotaLimits,
+    /// Of each caller about each subject and family of predicates.
+    pub subject: Allotment,
+    /// As `subject`, of match predicates, where only what is not answered `yes` counts.
+    pub attempts: Allotment,
+    /// An alarm is raised when all callers together have asked about one subject so often on one
+    /// day, 1 to 100 000.
+    pub subject_alarm_per_day: u32,
     /// Callers with quotas of their own, by caller id.
     pub callers: BTreeMap<String, CallerQuotaSettings>,
 }
@@ -138,19 +146,56 @@ pub struct QuotaSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct CallerQuotaSettings {
     /// Over all departments.
-    pub caller: Option<RateSettings>,
+    pub caller: Option<QuotaLimits>,
     /// At single departments, by department id.
-    pub departments: BTreeMap<String, RateSettings>,
+    pub departments: BTreeMap<String, QuotaLimits>,
+    /// About each subject and family.
+    pub subject: Option<Allotment>,
+    /// Of match predicates.
+    pub attempts: Option<Allotment>,
 }
 
-/// A rate and a burst, each 1 to 1 000 000 questions.
+/// A rate, a burst and an allotment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RateSettings {
-    /// Questions a second in the long run.
+pub struct QuotaLimits {
+    /// Questions a second in the long run, 1 to 1 000 000.
     pub per_second: NonZeroU32,
-    /// Questions at once.
+    /// Questions at once, 1 to 1 000 000.
     pub burst: NonZeroU32,
+    /// Questions on one civil day, 1 to 1 000 000 000.
+    #[serde(default = "per_day")]
+    pub per_day: u32,
+    /// Questions in 90 civil days, today included, `per_day` to 4 000 000 000.
+    #[serde(default = "per_90_days")]
+    pub per_90_days: u32,
+}
+
+/// A rate and a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateSettings {
+    pub(crate) per_second: NonZeroU32,
+    pub(crate) burst: NonZeroU32,
+}
+
+/// So many questions, counted by civil day and rebuilt from the query log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allotment {
+    /// On one civil day, 1 or more.
+    pub per_day: u32,
+    /// In 90 civil days, today included, `per_day` or more.
+    pub per_90_days: u32,
+}
+
+impl QuotaLimits {
+    pub(crate) fn rate(&self) -> RateSettings {
+        RateSettings { per_second: self.per_second, burst: self.burst }
+    }
+
+    pub(crate) fn allotment(&self) -> Allotment {
+        Allotment { per_day: self.per_day, per_90_days: self.per_90_days }
+    }
 }
 
 /// One department's protection.
@@ -199,16 +244,20 @@ pub struct AdmissionMistake {
 #[derive(Debug)]
 pub struct AdmissionPlan {
     pub(crate) policy: Policy,
-    pub(crate) quotas: BTreeMap<CallerId, CallerRates>,
+    pub(crate) quotas: BTreeMap<CallerId, CallerLimits>,
+    pub(crate) subject_alarm_per_day: u32,
+    pub(crate) predicates: Vec<(PredicateId, FamilyName)>,
     pub(crate) departments: BTreeMap<DepartmentId, DepartmentSettings>,
     pub(crate) in_flight_max: u32,
 }
 
 /// What one caller may ask, all defaults filled in.
 #[derive(Debug, Clone)]
-pub(crate) struct CallerRates {
-    pub(crate) own: RateSettings,
-    pub(crate) departments: BTreeMap<DepartmentId, RateSettings>,
+pub(crate) struct CallerLimits {
+    pub(crate) own: QuotaLimits,
+    pub(crate) departments: BTreeMap<DepartmentId, QuotaLimits>,
+    pub(crate) subject: Allotment,
+    pub(crate) attempts: Allotment,
 }
 
 impl AdmissionPlan {
@@ -257,20 +306,24 @@ impl AdmissionSettings {
                     (id, settings)
                 })
                 .collect(),
+            subject_alarm_per_day: quotas.subject_alarm_per_day,
+            predicates: FamilyName::all(catalogue).collect(),
             in_flight_max: self.in_flight_max,
         })
     }
 }
 
 impl QuotaSettings {
-    fn of(&self, caller: &CallerId, departments: &BTreeSet<DepartmentId>) -> CallerRates {
+    fn of(&self, caller: &CallerId, departments: &BTreeSet<DepartmentId>) -> CallerLimits {
         let own = self.callers.get(caller.as_str());
         let at = |id: &DepartmentId| own?.departments.get(id.as_str()).copied();
-        CallerRates {
+        CallerLimits {
             own: own.and_then(|own| own.caller).unwrap_or(self.caller),
             departments: (departments.iter())
                 .map(|id| (id.clone(), at(id).unwrap_or(self.department)))
                 .collect(),
+            subject: own.and_then(|own| own.subject).unwrap_or(self.subject),
+            attempts: own.and_then(|own| own.attempts).unwrap_or(self.attempts),
         }
     }
 
@@ -282,6 +335,10 @@ impl QuotaSettings {
     ) {
         self.caller.check("quotas.caller", mistakes);
         self.department.check("quotas.department", mistakes);
+        self.subject.check("quotas.subject", SUBJECT_MAX, mistakes);
+        self.attempts.check("quotas.attempts", SUBJECT_MAX, mistakes);
+        let alarm = self.subject_alarm_per_day.into();
+        mistakes.within("quotas.subject_alarm_per_day", alarm, 1..=SUBJECT_MAX);
         for (caller, quotas) in &self.callers {
             let key = format!("quotas.callers.{caller}");
             mistakes.known(&key, "caller", caller, callers);
@@ -293,16 +350,31 @@ impl QuotaSettings {
                 mistakes.known(&key, "department", department, departments);
                 rate.check(&key, mistakes);
             }
+            for (name, allotment) in [("subject", quotas.subject), ("attempts", quotas.attempts)] {
+                if let Some(allotment) = allotment {
+                    allotment.check(&format!("{key}.{name}"), SUBJECT_MAX, mistakes);
+                }
+            }
         }
     }
 }
 
-impl RateSettings {
+impl QuotaLimits {
     fn check(self, key: &str, mistakes: &mut Mistakes) {
         let figures = [("per_second", self.per_second), ("burst", self.burst)];
         for (name, figure) in figures {
             mistakes.within(&format!("{key}.{name}"), figure.get().into(), 1..=RATE_MAX);
         }
+        self.allotment().check(key, PER_DAY_MAX, mistakes);
+    }
+}
+
+impl Allotment {
+    fn check(self, key: &str, per_day_max: u64, mistakes: &mut Mistakes) {
+        let (per_day, per_90_days) = (self.per_day.into(), self.per_90_days.into());
+        mistakes.within(&format!("{key}.per_day"), per_day, 1..=per_day_max);
+        let range = per_day.max(1)..=PER_90_DAYS_MAX;
+        mistakes.within(&format!("{key}.per_90_days"), per_90_days, range);
     }
 }
 
@@ -411,7 +483,14 @@ impl Default for AdmissionSettings {
 
 impl Default for QuotaSettings {
     fn default() -> Self {
-        Self { caller: CALLER_RATE, department: DEPARTMENT_RATE, callers: BTreeMap::new() }
+        Self {
+            caller: CALLER_QUOTA,
+            department: DEPARTMENT_QUOTA,
+            subject: SUBJECT_ALLOTMENT,
+            attempts: ATTEMPTS_ALLOTMENT,
+            subject_alarm_per_day: SUBJECT_ALARM_PER_DAY,
+            callers: BTreeMap::new(),
+        }
     }
 }
 
@@ -438,18 +517,43 @@ impl Default for BreakerSettings {
     }
 }
 
-const fn rate(per_second: u32, burst: u32) -> RateSettings {
+const fn quota(per_second: u32, burst: u32) -> QuotaLimits {
     const fn positive(figure: u32) -> NonZeroU32 {
         NonZeroU32::new(figure).expect("the default rates below are not zero")
     }
-    RateSettings { per_second: positive(per_second), burst: positive(burst) }
+    QuotaLimits {
+        per_second: positive(per_second),
+        burst: positive(burst),
+        per_day: PER_DAY,
+        per_90_days: PER_90_DAYS,
+    }
+}
+
+fn per_day() -> u32 {
+    PER_DAY
+}
+
+fn per_90_days() -> u32 {
+    PER_90_DAYS
 }
 
 /// A counter of a hundred clerks asks a few questions a second; this leaves it room for a morning
 /// rush, and a caller that runs wild stays a small part of what one node answers.
-const CALLER_RATE: RateSettings = rate(100, 200);
+const CALLER_QUOTA: QuotaLimits = quota(100, 200);
 /// Half of a caller's whole quota, so that one department's questions leave room for the others'.
-const DEPARTMENT_RATE: RateSettings = rate(50, 100);
+const DEPARTMENT_QUOTA: QuotaLimits = quota(50, 100);
+/// A counter of a hundred clerks asks some thousand questions a day. An entry with its sealed
+/// fields has about 550 bytes, two an answer: a caller that runs wild all day writes a gigabyte.
+const PER_DAY: u32 = 1_000_000;
+/// A month of days that are asked to the full.
+const PER_90_DAYS: u32 = 30_000_000;
+/// A person's matter needs a question once or twice, and again when a form was wrong; whoever asks
+/// every hour watches him.
+const SUBJECT_ALLOTMENT: Allotment = Allotment { per_day: 20, per_90_days: 200 };
+/// A clerk mistypes a name twice; who tries more names than these guesses.
+const ATTEMPTS_ALLOTMENT: Allotment = Allotment { per_day: 5, per_90_days: 20 };
+/// More than a person's matters at all counters of a district give on one day.
+const SUBJECT_ALARM_PER_DAY: u32 = 100;
 /// More than a caller's burst, so that the quota and not this mark is what an honest caller meets.
 const IN_FLIGHT_MAX: u32 = 256;
 /// What a departmental application server with a pool of 20 to 50 connections can spare.
@@ -470,6 +574,12 @@ const PROBES_TO_CLOSE: u32 = 2;
 
 /// Far above one node; keeps the limiter's arithmetic, in nanoseconds, exact.
 const RATE_MAX: u64 = 1_000_000;
+/// More than one node answers on a day.
+const PER_DAY_MAX: u64 = 1_000_000_000;
+/// The largest count.
+const PER_90_DAYS_MAX: u64 = 4_000_000_000;
+/// Beyond this a limit about one subject is as good as none.
+const SUBJECT_MAX: u64 = 100_000;
 /// A query in flight holds at most a few hundred kilobytes; more callers' worth is a mistake.
 const IN_FLIGHT_MAX_MAX: u64 = 100_000;
 /// More connections than any departmental system keeps open for one peer.

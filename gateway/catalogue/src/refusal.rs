@@ -43,7 +43,7 @@ pub enum RefusalCode {
     GatewayBusy,
     /// The gateway is shutting down.
     Draining,
-    /// The caller's own quota is used up.
+    /// The caller's own quota or allotment is used up.
     CallerQuota,
     /// The caller has its maximum of queries in flight.
     InFlight,
@@ -53,8 +53,12 @@ pub enum RefusalCode {
     QueryIdReused,
     /// No rule of the policy permits the question, or one forbids it.
     NotGranted,
-    /// The caller's quota at this department is used up.
+    /// The caller's quota or allotment at this department is used up.
     DepartmentQuota,
+    /// The caller has asked about this subject as often as it may.
+    SubjectQuota,
+    /// The caller has tried to match something with this subject as often as it may.
+    AttemptsExhausted,
     /// The department is switched off.
     DepartmentKilled,
     /// The department is in a maintenance window.
@@ -69,7 +73,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the order a request meets them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Unauthenticated,
         Self::OperatorUnproven,
         Self::OperatorKeysUnavailable,
@@ -94,6 +98,8 @@ impl RefusalCode {
         Self::QueryIdReused,
         Self::NotGranted,
         Self::DepartmentQuota,
+        Self::SubjectQuota,
+        Self::AttemptsExhausted,
         Self::DepartmentKilled,
         Self::DepartmentMaintenance,
         Self::BreakerOpen,
@@ -127,6 +133,8 @@ impl RefusalCode {
             Self::QueryIdReused => "query-id-reused",
             Self::NotGranted => "not-granted",
             Self::DepartmentQuota => "department-quota-exhausted",
+            Self::SubjectQuota => "subject-quota-exhausted",
+            Self::AttemptsExhausted => "attempts-exhausted",
             Self::DepartmentKilled => "department-switched-off",
             Self::DepartmentMaintenance => "department-maintenance",
             Self::BreakerOpen => "department-resting",

@@ -27,6 +27,7 @@ pub(crate) struct Cipher {
     pseudonym: hmac::Key,
     idempotency: hmac::Key,
     rows: LessSafeKey,
+    snapshots: LessSafeKey,
     random: SystemRandom,
 }
 
@@ -41,6 +42,9 @@ impl Cipher {
             pseudonym: key(&keys.pseudonym),
             idempotency: key(&keys.idempotency),
             rows,
+            snapshots: aead_key(
+                hmac::sign(&key(&keys.disclosure), b"jumpgate/snapshot/v1").as_ref(),
+            ),
             random: SystemRandom::new(),
         }
     }
@@ -145,6 +149,35 @@ impl Cipher {
             .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(leaf), &mut text)
             .map_err(|_| FieldsFault::Sealed)?;
         Ok((Fields::decode(opened)?, subject))
+    }
+
+    /// Encrypts a snapshot in place and adds its tag.
+    pub fn seal_snapshot(&self, header: &[u8], nonce: [u8; NONCE_BYTES], content: &mut Vec<u8>) {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.snapshots
+            .seal_in_place_append_tag(nonce, Aad::from(header), content)
+            .expect("sealing fails only above 256 GiB, and a snapshot has some hundred MiB");
+    }
+
+    /// Decrypts what [`Cipher::seal_snapshot`] made, in place; none if it is anything else.
+    pub fn open_snapshot(
+        &self,
+        header: &[u8],
+        nonce: [u8; NONCE_BYTES],
+        content: &mut Vec<u8>,
+    ) -> Option<()> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let opened = self.snapshots.open_in_place(nonce, Aad::from(header), content).ok()?;
+        let bytes = opened.len();
+        content.truncate(bytes);
+        Some(())
+    }
+
+    /// The row that sealed fields name; none if they are of no subject, or are none.
+    pub fn row_of(&self, sealed: &[u8]) -> Option<u64> {
+        let (nonce, masked) = sealed.get(1..SEAL_HEADER_BYTES)?.split_at(NONCE_BYTES);
+        let row = u64::from_be_bytes(masked.try_into().ok()?) ^ self.mask(nonce.try_into().ok()?);
+        (row != SubjectRow::NOBODY_ROW).then_some(row)
     }
 
     /// HMAC-SHA256(K_seal, "jumpgate/seal/v1" || handle): all sealed fields of one subject. Gone

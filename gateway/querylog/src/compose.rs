@@ -42,6 +42,7 @@ pub(crate) enum Effect {
 /// What a closing entry repeats of its `ask`, so that it can be read alone.
 pub(crate) struct Asked {
     pub query_id: QueryId,
+    pub time_ms: u64,
     caller: CallerId,
     department: DepartmentId,
     predicate: PredicateId,
@@ -82,6 +83,7 @@ impl Composer<'_> {
         let entry = self.question_entry(Kind::Ask, ask, pseudonym);
         let asked = Asked {
             query_id: ask.query_id,
+            time_ms: self.time_ms,
             caller: ask.caller.clone(),
             department: ask.department.clone(),
             predicate: ask.predicate.clone(),

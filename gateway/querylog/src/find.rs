@@ -89,6 +89,11 @@ impl Finder {
         (&self.disk, &self.dir)
     }
 
+    /// Which log it is.
+    pub fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
     /// First indices of all segments, ascending.
     pub fn firsts(&self) -> Vec<u64> {
         locked(&self.state).firsts.clone()

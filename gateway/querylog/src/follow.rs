@@ -4,10 +4,10 @@
 //! that everything it meets must be whole: what is not is damage.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile};
-use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, Walk};
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, RawRecord, SEGMENT_HEADER_BYTES, Walk};
 use crate::segments::{self, SegmentFault};
 
 pub(crate) struct Follower {
@@ -53,12 +53,17 @@ impl Follower {
         self.next_index
     }
 
-    /// Hands the entries of the next batch to `each`, with their indices. False if the next entry
-    /// is not below `durable`.
+    /// The segment that it is in.
+    pub fn file(&self) -> Option<&Path> {
+        self.place.as_ref().map(|place| place.file.path())
+    }
+
+    /// Hands the records of the next batch to `each`. False if the next entry is not below
+    /// `durable`.
     pub fn batch(
         &mut self,
         durable: u64,
-        mut each: impl FnMut(u64, &[u8]),
+        each: impl FnMut(RawRecord<'_>),
     ) -> Result<bool, SegmentFault> {
         if self.next_index >= durable {
             return Ok(false);
@@ -81,7 +86,7 @@ impl Follower {
         place.file.read_at(&mut frame, place.offset)?;
         let batch = Walk::frame(&frame, self.log_id, self.next_index);
         let batch = batch.map_err(|why| self.damaged(why))?;
-        batch.records(&frame).for_each(|record| each(record.index, record.entry));
+        batch.records(&frame).for_each(each);
         self.skip(&header);
         Ok(true)
     }

@@ -490,6 +490,10 @@ impl QueryLog {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     async fn record(&self, composed: Composed, slot: Slot) -> Result<Recorded, LogUnavailable> {
         let (sender, receiver) = oneshot::channel();
         self.shared.queue.push(Submission::new(composed, Waiter::Entry(sender), Some(slot)))?;

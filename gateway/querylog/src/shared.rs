@@ -253,7 +253,7 @@ impl Shared {
     /// The subject's handle, drawn now if the log meets it for the first time. The row of a new
     /// handle waits in the table; the writer takes the waiting rows after it has taken a batch, and
     /// syncs them first, so that no entry is durable before the row it depends on.
-    fn handle_of(&self, subject: &SubjectRef<'_>) -> Result<SubjectRow, LogUnavailable> {
+    pub fn handle_of(&self, subject: &SubjectRef<'_>) -> Result<SubjectRow, LogUnavailable> {
         let token = self.cipher.token(subject.kind.as_str(), subject.identifier);
         if let Some(known) = locked(&self.handles).find(&token) {
             return Ok(known);

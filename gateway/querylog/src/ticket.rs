@@ -171,6 +171,11 @@ impl AskTicket {
         self.index
     }
 
+    /// The time in the `ask` entry, Unix milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.asked.time_ms
+    }
+
     /// The question's own id.
     pub fn query_id(&self) -> QueryId {
         self.asked.query_id

@@ -18,6 +18,7 @@ use jumpgate_tlog::{
 
 use crate::disk::{Disk, DiskFault};
 use crate::follow::Follower;
+use crate::frame::RawRecord;
 use crate::segments::SegmentFault;
 use crate::watch::{save, with_ending};
 
@@ -357,10 +358,10 @@ impl Tree {
         let (own_disk, own_dir) = (disk.clone(), log_dir.to_owned());
         let mut follower = Follower::open_at(own_disk, own_dir, log_id, first)?;
         let (mut leaves, mut bundle) = (Vec::new(), Vec::new());
-        let mut take = |index: u64, entry: &[u8]| {
-            if index >= first {
-                leaves.push(Hash::of_leaf(entry));
-                add_to_bundle(&mut bundle, entry);
+        let mut take = |record: RawRecord<'_>| {
+            if record.index >= first {
+                leaves.push(Hash::of_leaf(record.entry));
+                add_to_bundle(&mut bundle, record.entry);
             }
         };
         while follower.batch(size, &mut take)? {}
@@ -398,9 +399,9 @@ impl Tree {
     fn grow(&mut self, durable: u64, entries_max: u64) -> Result<Full, TreeFault> {
         let Self { edge, bundle, follower, .. } = self;
         let (mut full, begin) = (Full::new(), edge.size());
-        let mut take = |_, entry: &[u8]| {
-            add_to_bundle(bundle, entry);
-            edge.append(Hash::of_leaf(entry), |tile, bytes| full.push((tile, bytes)));
+        let mut take = |record: RawRecord<'_>| {
+            add_to_bundle(bundle, record.entry);
+            edge.append(Hash::of_leaf(record.entry), |tile, bytes| full.push((tile, bytes)));
             let index = (edge.size() - 1) / TILE_WIDTH;
             let tile = Tile::of_tree(TileKind::Entries, index, edge.size());
             if let Some(tile) = tile.filter(|tile| tile.is_full()) {

@@ -28,6 +28,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::counts::keep_snapshots;
 use crate::gateway::Gateway;
 use crate::live::{ActFault, Live, Person, Said};
 use crate::{resource, respond};
@@ -67,11 +68,13 @@ impl Admin {
         self.metrics.local_addr()
     }
 
-    /// Serves until `stop` says true; reads the revocation lists again at their interval.
+    /// Serves until `stop` says true; reads the revocation lists again at their interval, and keeps
+    /// a snapshot of the counts now and then.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
         let places = || Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let (scrapers, people, strangers) = (places(), places(), places());
         let reading = tokio::spawn(read_lists_again(self.live.clone()));
+        let keeping = tokio::spawn(keep_snapshots(self.live.clone()));
         loop {
             let live = self.live.clone();
             tokio::select! {
@@ -89,6 +92,7 @@ impl Admin {
             }
         }
         reading.abort();
+        keeping.abort();
     }
 }
 
@@ -242,7 +246,8 @@ fn notice(body: &[u8]) -> Result<Option<Notice>, ActFault> {
 fn metrics(gateway: &Gateway) -> respond::Reply {
     let log = gateway.record.log();
     let departments = gateway.admission.departments();
-    let text = gateway.telemetry.render(&departments, &log.health(), &log.metrics());
+    let subjects = gateway.admission.ledger().subject_counts();
+    let text = gateway.telemetry.render(&departments, subjects, &log.health(), &log.metrics());
     let mut reply = Response::new(text.into_bytes());
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let content_type = http::HeaderValue::from_static(openmetrics);

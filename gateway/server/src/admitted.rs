@@ -1,17 +1,35 @@
-//! The proof that a query may be asked now.
+//! A question on its way to its department: posed, and let through or refused.
 
-use jumpgate_admission::{Admission, InFlightGuard, Permit, QuotaReading, Rejected, RuleId};
+use jumpgate_admission::{
+    Admission, CallerRefused, Charge, Charged, InFlightGuard, Permit, QuotaReading, Rejected,
+    RuleId, SubjectNumber,
+};
 use jumpgate_catalogue::{Query, Refusal};
 use tokio::time::Instant;
 
 use crate::caller::Caller;
+use crate::gateway::{Gateway, Token};
 use crate::operator::Operator;
+use crate::record::LogUnavailable;
+use crate::wire;
+
+/// A question that gets an entry, whatever becomes of it: it is well formed, counted for its caller,
+/// and the query log knows its subject. Made by [`Posed::by`] only.
+pub struct Posed {
+    pub(crate) caller: Caller,
+    pub(crate) query: Query,
+    pub(crate) token: Token,
+    pub(crate) subject: SubjectNumber,
+    /// Given back if it gets no entry, which only a repeat does not.
+    pub(crate) charge: Charge,
+    /// What is nearly used up of the caller's allotment.
+    pub(crate) quotas: Vec<QuotaReading>,
+}
 
 /// A query that admission let through. Made by [`Admitted::by`] only; holds what is given back with
 /// the closing entry.
 pub struct Admitted {
-    pub(crate) caller: Caller,
-    pub(crate) query: Query,
+    pub(crate) posed: Posed,
     pub(crate) permit: Permit,
     pub(crate) deadline: Instant,
     pub(crate) in_flight: InFlightGuard,
@@ -19,19 +37,44 @@ pub struct Admitted {
 
 /// A query that was refused, with what its entry needs.
 pub struct Refused {
-    pub(crate) caller: Caller,
-    pub(crate) query: Query,
+    pub(crate) posed: Posed,
     pub(crate) refusal: Refusal,
     /// The rule of the policy that decided, if the question got so far.
     pub(crate) rule: Option<RuleId>,
-    /// The caller's quota at the department, if the question got so far.
-    pub(crate) department_quota: Option<QuotaReading>,
+    /// The caller's quotas at the department, if the question got so far.
+    pub(crate) quotas: Vec<QuotaReading>,
+}
+
+/// A question that is only counted, with the caller's quota if that is why.
+pub type NotPosed = CallerRefused;
+
+impl Posed {
+    /// Checks a question against the catalogue and counts it for its caller.
+    ///
+    /// # Errors
+    /// The query log takes no question now; or the refusal.
+    pub fn by(
+        gateway: &Gateway,
+        caller: &Caller,
+        asked: wire::Asked,
+    ) -> Result<Result<Self, NotPosed>, LogUnavailable> {
+        let (query, token) = match gateway.resolve(caller, asked) {
+            Ok(resolved) => resolved,
+            Err(refusal) => return Ok(Err(CallerRefused { refusal, reading: None })),
+        };
+        let Charged { charge, quotas } = match gateway.admission.charge(caller.id()) {
+            Ok(charged) => charged,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let subject = gateway.record.subject(&query)?;
+        Ok(Ok(Self { caller: caller.clone(), query, token, subject, charge, quotas }))
+    }
 }
 
 impl Refused {
     /// A question that was refused before its policy was asked.
-    pub(crate) fn early(caller: Caller, query: Query, refusal: Refusal) -> Self {
-        Self { caller, query, refusal, rule: None, department_quota: None }
+    pub(crate) fn early(posed: Posed, refusal: Refusal) -> Self {
+        Self { posed, refusal, rule: None, quotas: Vec::new() }
     }
 }
 
@@ -42,20 +85,20 @@ impl Admitted {
     /// The query together with the refusal.
     pub async fn by(
         admission: &Admission,
-        caller: Caller,
-        query: Query,
+        posed: Posed,
         deadline: Instant,
     ) -> Result<Self, Box<Refused>> {
+        let Posed { caller, query, subject, .. } = &posed;
         let in_flight = match admission.in_flight().enter(caller.id()) {
             Ok(guard) => guard,
-            Err(refusal) => return Err(Box::new(Refused::early(caller, query, refusal))),
+            Err(refusal) => return Err(Box::new(Refused::early(posed, refusal))),
         };
         let roles = caller.operator().map(Operator::roles);
-        match admission.admit(caller.id(), roles, &query, deadline).await {
-            Ok(permit) => Ok(Self { caller, query, permit, deadline, in_flight }),
+        match admission.admit(caller.id(), roles, (query, *subject), deadline).await {
+            Ok(permit) => Ok(Self { posed, permit, deadline, in_flight }),
             Err(rejected) => {
-                let Rejected { refusal, rule, quota: department_quota } = *rejected;
-                Err(Box::new(Refused { caller, query, refusal, rule, department_quota }))
+                let Rejected { refusal, rule, quotas } = *rejected;
+                Err(Box::new(Refused { posed, refusal, rule, quotas }))
             }
         }
     }

@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
-use crate::admitted::{Admitted, Refused};
+use crate::admitted::{Admitted, Posed, Refused};
 use crate::caller::Caller;
 use crate::gateway::Gateway;
 use crate::record::{LogUnavailable, Logged};
 use crate::replay::Claim;
 use crate::wire::Asked;
 
-/// Answers one question: resolve, claim its id, admit, log the ask, ask the department, log the
+/// Answers one question: pose it, claim its id, admit, log the ask, ask the department, log the
 /// outcome. Each stage consumes what the last one made, and only a [`Logged`] can be spoken.
 ///
 /// # Errors
@@ -25,24 +25,21 @@ pub async fn answer(
     caller: Caller,
     asked: Asked,
 ) -> Result<Logged, LogUnavailable> {
-    let (query, token) = match gateway.resolve(&caller, asked) {
-        Ok(resolved) => resolved,
-        Err(refusal) => return Ok(gateway.record.count(Some(&caller), refusal)),
+    let posed = match Posed::by(gateway, &caller, asked)? {
+        Ok(posed) => posed,
+        Err(why) => return Ok(gateway.record.count(Some(&caller), why.refusal).with(why.reading)),
     };
-    let claimed = match gateway.claim(&caller, &query, token) {
+    let claimed = match gateway.claim(&posed) {
         Ok(Claim::Fresh(claimed)) => claimed,
         Ok(Claim::Done(kept)) => return gateway.record.again(&kept),
-        Err(refusal) => {
-            let refused = Refused::early(caller, query, refusal);
-            return gateway.record.refuse(refused, token.token).await;
-        }
+        Err(refusal) => return gateway.record.refuse(Refused::early(posed, refusal)).await,
     };
-    let deadline = gateway.deadline(&query);
-    let admitted = match Admitted::by(&gateway.admission, caller, query, deadline).await {
+    let deadline = gateway.deadline(&posed.query);
+    let admitted = match Admitted::by(&gateway.admission, posed, deadline).await {
         Ok(admitted) => admitted,
-        Err(refused) => return gateway.record.refuse(*refused, token.token).await,
+        Err(refused) => return gateway.record.refuse(*refused).await,
     };
-    let asked = gateway.record.ask(admitted, token.token).await?;
+    let asked = gateway.record.ask(admitted).await?;
     let outcome = gateway.ask_department(&asked).await;
     let logged = gateway.record.conclude(asked, outcome).await?;
     claimed.keep(logged.kept());

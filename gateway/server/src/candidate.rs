@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, DepartmentSettings, Settings};
+use crate::counts::CountFault;
 use crate::department::{BLOCKING_STEPS_MAX, Department};
 use crate::endpoint::{Endpoint, FileUse};
 use crate::gateway::Gateway;
@@ -84,6 +85,9 @@ pub enum StartFault {
     /// The log.
     #[error("log.dir")]
     Log(#[from] OpenFault),
+    /// What was asked so far cannot be counted.
+    #[error("the questions of the last 90 days cannot be counted from log.dir")]
+    Counts(#[from] CountFault),
     /// The log cannot be written.
     #[error("the first entries cannot be written")]
     FirstEntries,

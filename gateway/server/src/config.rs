@@ -280,6 +280,9 @@ pub struct LogSettings {
     /// Answers remembered for repeats of a query id within 24 hours.
     #[serde(default = "defaults::replays_max")]
     pub replays_max: usize,
+    /// Entries after which the counts behind allotments are kept in a snapshot.
+    #[serde(default = "defaults::snapshot_entries")]
+    pub snapshot_entries: u64,
 }
 
 /// When an `ask` lets the department be touched.
@@ -536,6 +539,11 @@ mod defaults {
     /// A district's day of 250,000 questions four times over; about 150 bytes each.
     pub fn replays_max() -> usize {
         1_000_000
+    }
+
+    /// A start reads so many entries beyond the snapshot in half a second.
+    pub fn snapshot_entries() -> u64 {
+        250_000
     }
 
     /// A clerk waits; a registry that needs longer than 5 seconds is down for him.

@@ -14,6 +14,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::admitted::Posed;
 use crate::caller::{Caller, Operators};
 use crate::candidate::{Candidate, EndpointFiles};
 use crate::config::{DepartmentSettings, Settings};
@@ -144,12 +145,8 @@ impl Gateway {
     }
 
     /// Claims the question's id. An id that the gateway drew is unknown to everybody else.
-    pub(crate) fn claim(
-        &self,
-        caller: &Caller,
-        query: &Query,
-        token: Token,
-    ) -> Result<Claim, Refusal> {
+    pub(crate) fn claim(&self, posed: &Posed) -> Result<Claim, Refusal> {
+        let Posed { caller, query, token, .. } = posed;
         if !token.chosen {
             return Ok(Claim::Fresh(Claimed::unshared()));
         }

@@ -27,6 +27,7 @@ pub mod respond;
 pub mod tiles;
 
 pub mod admin;
+pub mod counts;
 pub mod drain;
 pub mod candidate;
 pub mod gateway;

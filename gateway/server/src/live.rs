@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::candidate::{Candidate, StartFault, Workshop};
 use crate::config::{AskDurability, Config, Mistake, Settings};
+use crate::counts::Counting;
 use crate::drain::Drain;
 use crate::gateway::{Gateway, Now, adapter_digests, unix_ms};
 use crate::record::{Kept, Record};
@@ -138,7 +139,7 @@ impl Live {
         }
         // Written now, so that it is no news in an emergency that it cannot be.
         state.keep_rules(candidate.plan.policy())?;
-        let gateway = first(candidate, digests, log, replays, zone, now.clone());
+        let gateway = first(candidate, digests, log, replays, zone, now.clone())?;
         let live = Self {
             gateway: ArcSwap::from_pointee(gateway),
             config: path,
@@ -521,17 +522,26 @@ fn first(
     replays: Arc<Replays>,
     civil_time_zone: jiff::tz::TimeZone,
     now: Now,
-) -> Gateway {
+) -> Result<Gateway, StartFault> {
     let civil_now = {
         let (now, zone) = (now.clone(), civil_time_zone.clone());
         Arc::new(move || now().to_zoned(zone.clone()))
     };
     let telemetry = Arc::new(Telemetry::default());
     let adapters = adapter_digests(&candidate.departments);
-    Gateway {
+    let catalogue = Arc::new(candidate.catalogue);
+    let counting = Counting {
+        log: log.clone(),
+        catalogue: Arc::clone(&catalogue),
+        zone: civil_time_zone.clone(),
+        now: now.clone(),
+    };
+    let ledger = counting.ledger()?;
+    let admission = Admission::new(candidate.plan, DefaultClock::default(), civil_now, ledger);
+    Ok(Gateway {
         record: Record::new(log, digests, adapters, telemetry.clone()),
-        catalogue: Arc::new(candidate.catalogue),
-        admission: Arc::new(Admission::new(candidate.plan, DefaultClock::default(), civil_now)),
+        catalogue,
+        admission: Arc::new(admission),
         trust: Arc::new(candidate.trust),
         telemetry,
         drain: Drain::default(),
@@ -546,7 +556,7 @@ fn first(
         civil_time_zone,
         now,
         random: SystemRandom::new(),
-    }
+    })
 }
 
 fn open_log(

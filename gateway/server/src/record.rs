@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use jumpgate_admission::{QuotaReading, Settled};
+use jumpgate_admission::{InFlightGuard, Permit, QuotaReading, Settled, SubjectNumber};
 use jumpgate_catalogue::{
     DepartmentId, Digest, Fault, PredicateId, Query, QueryId, Refusal, Verdict,
 };
@@ -18,7 +18,7 @@ use jumpgate_querylog::{
 };
 use tokio::time::Instant;
 
-use crate::admitted::{Admitted, Refused};
+use crate::admitted::{Admitted, Posed, Refused};
 use crate::caller::Caller;
 use crate::department::Outcome;
 use crate::operator::Operator;
@@ -42,7 +42,11 @@ struct Bindings {
 /// A question that is on record: the department may be touched. Dropped without `conclude`, it is
 /// recorded as failed by the gateway.
 pub struct Asked {
-    admitted: Admitted,
+    query: Query,
+    permit: Permit,
+    deadline: Instant,
+    in_flight: InFlightGuard,
+    quotas: Vec<QuotaReading>,
     ticket: AskTicket,
     since: Instant,
 }
@@ -51,7 +55,7 @@ pub struct Asked {
 /// refusals that promise 3 excepts, in a count.
 pub struct Logged {
     spoken: Spoken,
-    department_quota: Option<QuotaReading>,
+    quotas: Vec<QuotaReading>,
     /// The promise and the proof of the entry that is spoken of, if it has one of its own.
     evidence: Evidence,
 }
@@ -121,16 +125,38 @@ impl Record {
         &self.log
     }
 
-    /// Puts an admitted question on record, durable before it returns.
+    /// The number under which the log knows a query's subject.
+    ///
+    /// # Errors
+    /// The log takes no question now.
+    pub fn subject(&self, query: &Query) -> Result<SubjectNumber, LogUnavailable> {
+        let number = self.log.subject_number(&subject_ref(query));
+        number.map(SubjectNumber).map_err(unavailable)
+    }
+
+    /// Puts an admitted question on record, durable before it returns. From here on it counts.
     ///
     /// # Errors
     /// The log cannot be written.
-    pub async fn ask(&self, admitted: Admitted, token: [u8; 32]) -> Result<Asked, LogUnavailable> {
+    pub async fn ask(&self, admitted: Admitted) -> Result<Asked, LogUnavailable> {
         let since = Instant::now();
-        let rule = Some(&**admitted.permit.rule());
-        let header = self.header(&admitted.caller, &admitted.query, token, rule);
+        let Admitted { posed, mut permit, deadline, in_flight } = admitted;
+        let header = self.header(&posed, Some(permit.rule()));
         let ticket = self.log.ask(header).await.map_err(unavailable)?;
-        Ok(Asked { admitted, ticket, since })
+        let Posed { query, charge, mut quotas, .. } = posed;
+        charge.keep(ticket.time_ms());
+        permit.asked(ticket.time_ms());
+        quotas.extend_from_slice(permit.quotas());
+        if permit.is_alarming() {
+            self.telemetry.subject_alarms.inc();
+            let entry = ticket.index();
+            tracing::warn!(
+                entry,
+                "questions of all callers about one subject have reached \
+                 quotas.subject_alarm_per_day; the entry has the subject's pseudonym"
+            );
+        }
+        Ok(Asked { query, permit, deadline, in_flight, quotas, ticket, since })
     }
 
     /// Puts the outcome on record, durable before it returns, and gives back what admission lent.
@@ -138,13 +164,12 @@ impl Record {
     /// # Errors
     /// The log cannot be written.
     pub async fn conclude(&self, asked: Asked, outcome: Outcome) -> Result<Logged, LogUnavailable> {
-        let Asked { admitted, ticket, since } = asked;
-        let Admitted { query, permit, in_flight, .. } = admitted;
+        let Asked { query, permit, in_flight, quotas, ticket, since, .. } = asked;
         let predicate = query.predicate();
         self.telemetry.department_took(&predicate.department, since.elapsed());
-        let department_quota = Some(permit.quota().clone());
         // The department is free from here on; only the caller still waits for the sync.
-        permit.settle(Settled::of(outcome.found.err().map(|fault| fault.code)));
+        let verdict = outcome.found.ok().map(|finding| predicate.verdict(finding).0);
+        permit.settle(Settled::of(outcome.found.err().map(|fault| fault.code)), verdict);
         let (said, closing) = match outcome.found {
             Ok(finding) => {
                 let (verdict, reason) = predicate.verdict(finding);
@@ -163,26 +188,28 @@ impl Record {
         drop(in_flight);
         let kept = Kept::new(&query, said, &recorded);
         let evidence = Evidence::of(&recorded);
-        Ok(Logged { spoken: Spoken::Outcome(kept), department_quota, evidence })
+        Ok(Logged { spoken: Spoken::Outcome(kept), quotas, evidence })
     }
 
     /// Puts a refused question on record with its own entry, durable before it returns.
     ///
     /// # Errors
     /// The log cannot be written.
-    pub async fn refuse(
-        &self,
-        refused: Refused,
-        token: [u8; 32],
-    ) -> Result<Logged, LogUnavailable> {
-        let Refused { caller, query, refusal, rule, department_quota } = refused;
+    pub async fn refuse(&self, refused: Refused) -> Result<Logged, LogUnavailable> {
+        let Refused { posed, refusal, rule, quotas: at_department } = refused;
+        if refusal.code.is_coalesced() {
+            return Ok(self.count(Some(&posed.caller), refusal));
+        }
         self.telemetry.refused(refusal.code);
-        let question = self.header(&caller, &query, token, rule.as_deref());
+        let question = self.header(&posed, rule.as_deref());
         let header = RefusedHeader { question, code: refusal.code };
         let recorded = self.log.refuse(header).await.map_err(unavailable)?;
+        let Posed { query, charge, mut quotas, .. } = posed;
+        charge.keep(recorded.time_ms());
+        quotas.extend(at_department);
         let entry = Some((recorded.index(), *recorded.leaf_hash()));
         let spoken = Spoken::Refused { refusal, query_id: Some(query.id()), entry };
-        Ok(Logged { spoken, department_quota, evidence: Evidence::of(&recorded) })
+        Ok(Logged { spoken, quotas, evidence: Evidence::of(&recorded) })
     }
 
     /// The outcome of an earlier query with the same id and question, promised anew.
@@ -192,7 +219,7 @@ impl Record {
     pub fn again(&self, kept: &Kept) -> Result<Logged, LogUnavailable> {
         let promise = self.log.promise(kept.index, &kept.leaf_hash).map_err(unavailable)?;
         let evidence = Evidence { promise: Some(promise), proof: None };
-        Ok(Logged { spoken: Spoken::Outcome(kept.clone()), department_quota: None, evidence })
+        Ok(Logged { spoken: Spoken::Outcome(kept.clone()), quotas: Vec::new(), evidence })
     }
 
     /// Adds the proof, as soon as the tree holds the entry. Where that takes longer than the second
@@ -214,18 +241,12 @@ impl Record {
         self.telemetry.refused(refusal.code);
         self.log.coalesce(caller.map(Caller::id), refusal.code);
         let spoken = Spoken::Refused { refusal, query_id: None, entry: None };
-        Logged { spoken, department_quota: None, evidence: Evidence::default() }
+        Logged { spoken, quotas: Vec::new(), evidence: Evidence::default() }
     }
 
-    fn header<'a>(
-        &'a self,
-        caller: &'a Caller,
-        query: &'a Query,
-        token: [u8; 32],
-        rule: Option<&'a str>,
-    ) -> AskHeader<'a> {
+    fn header<'a>(&'a self, posed: &'a Posed, rule: Option<&'a str>) -> AskHeader<'a> {
+        let Posed { caller, query, token, .. } = posed;
         let predicate = query.predicate();
-        let subject = query.subject();
         AskHeader {
             query_id: query.id(),
             caller: caller.id(),
@@ -234,11 +255,11 @@ impl Record {
             parameters: query.parameters(),
             purpose: query.purpose(),
             digests: self.bindings.of(&predicate.department),
-            subject: SubjectRef { kind: &subject.kind().id, identifier: subject.expose() },
+            subject: subject_ref(query),
             case: query.case(),
             operator: query.operator(),
             operator_issuer: caller.operator().map(Operator::issuer),
-            request_token: token,
+            request_token: token.token,
             rule,
             as_of: query.as_of(),
         }
@@ -260,17 +281,17 @@ impl Evidence {
 impl Asked {
     /// The question.
     pub fn query(&self) -> &Query {
-        &self.admitted.query
+        &self.query
     }
 
     /// When the question must be closed.
     pub fn deadline(&self) -> Instant {
-        self.admitted.deadline
+        self.deadline
     }
 
     /// True while the department's breaker allows a retry.
     pub fn breaker_agrees(&self) -> bool {
-        self.admitted.permit.breaker_agrees()
+        self.permit.breaker_agrees()
     }
 }
 
@@ -293,9 +314,17 @@ impl Logged {
         &self.spoken
     }
 
-    /// The caller's quota at the department after this query.
-    pub fn department_quota(&self) -> Option<&QuotaReading> {
-        self.department_quota.as_ref()
+    /// The caller's quotas after this query: at the department, and allotments that are nearly used
+    /// up.
+    pub fn quotas(&self) -> &[QuotaReading] {
+        &self.quotas
+    }
+
+    /// The same, with the reading of the quota that refused it.
+    #[must_use]
+    pub fn with(mut self, quota: Option<QuotaReading>) -> Self {
+        self.quotas.extend(quota);
+        self
     }
 
     /// The outcome, if this is one.
@@ -343,6 +372,11 @@ impl Kept {
     pub fn time_ms(&self) -> u64 {
         self.time_ms
     }
+}
+
+fn subject_ref(query: &Query) -> SubjectRef<'_> {
+    let subject = query.subject();
+    SubjectRef { kind: &subject.kind().id, identifier: subject.expose() }
 }
 
 /// The tree takes an entry in within a second.

@@ -23,8 +23,7 @@ pub fn query(logged: Result<Logged, LogUnavailable>, quota: Option<&QuotaReading
     let said = said(&logged);
     let mut reply = reply(said.status, said.content_type(), said.body);
     set_retry_after(&mut reply, said.retry_after_s);
-    let department_quota = logged.as_ref().ok().and_then(|logged| logged.department_quota());
-    set_rate_limit(&mut reply, quota, department_quota);
+    set_rate_limit(&mut reply, quota, logged.as_ref().map_or(&[], |logged| logged.quotas()));
     reply
 }
 
@@ -39,7 +38,7 @@ pub fn batch(answers: Vec<Result<Logged, LogUnavailable>>, quota: Option<&QuotaR
     });
     let body = json(&BatchBody { answers: items.collect() });
     let mut reply = reply(StatusCode::OK, JSON, body);
-    set_rate_limit(&mut reply, quota, None);
+    set_rate_limit(&mut reply, quota, &[]);
     reply
 }
 
@@ -48,7 +47,7 @@ pub fn refusal(refusal: &Refusal, quota: Option<&QuotaReading>) -> Reply {
     let said = problem_of_refusal(refusal, None, None);
     let mut reply = reply(said.status, PROBLEM, said.body);
     set_retry_after(&mut reply, said.retry_after_s);
-    set_rate_limit(&mut reply, quota, None);
+    set_rate_limit(&mut reply, quota, &[]);
     reply
 }
 
@@ -206,6 +205,8 @@ pub fn refusal_row(code: RefusalCode) -> (StatusCode, &'static str) {
         RefusalCode::QueryIdReused => (S::UNPROCESSABLE_ENTITY, "Query id reused"),
         RefusalCode::NotGranted => (S::FORBIDDEN, "Not granted"),
         RefusalCode::DepartmentQuota => (S::TOO_MANY_REQUESTS, "Quota at department used up"),
+        RefusalCode::SubjectQuota => (S::TOO_MANY_REQUESTS, "Quota about subject used up"),
+        RefusalCode::AttemptsExhausted => (S::TOO_MANY_REQUESTS, "Attempts used up"),
         RefusalCode::DepartmentKilled => (S::SERVICE_UNAVAILABLE, "Department switched off"),
         RefusalCode::DepartmentMaintenance => {
             (S::SERVICE_UNAVAILABLE, "Department under maintenance")
@@ -286,12 +287,8 @@ fn set_retry_after(reply: &mut Reply, seconds: Option<u64>) {
     }
 }
 
-fn set_rate_limit(
-    reply: &mut Reply,
-    caller: Option<&QuotaReading>,
-    department: Option<&QuotaReading>,
-) {
-    let readings: Vec<&QuotaReading> = caller.into_iter().chain(department).collect();
+fn set_rate_limit(reply: &mut Reply, caller: Option<&QuotaReading>, others: &[QuotaReading]) {
+    let readings: Vec<&QuotaReading> = caller.into_iter().chain(others).collect();
     let Some(headers) = rate_limit_headers(&readings) else { return };
     let fields = [(RATE_LIMIT, headers.limit), (RATE_LIMIT_POLICY, headers.policy)];
     for (name, text) in fields {

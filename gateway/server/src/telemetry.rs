@@ -25,6 +25,9 @@ pub struct Telemetry {
     pub connections: Gauge,
     /// TLS handshakes that ended without a caller.
     pub handshakes_failed: Counter,
+    /// Times that all callers together asked about one subject as often as raises an alarm.
+    pub subject_alarms: Counter,
+    subject_counts: Gauge,
     department_gauges: Family<DepartmentGauge, Gauge>,
     log_gauges: Family<LogGauge, Gauge>,
     log_commit_seconds: Gauge<f64, AtomicU64>,
@@ -85,6 +88,12 @@ impl Default for Telemetry {
         let handshakes_failed = Counter::default();
         let help = "TLS handshakes that ended without a caller";
         registry.register("handshakes_failed", help, handshakes_failed.clone());
+        let subject_alarms = Counter::default();
+        let help = "Times that questions about one subject reached subject_alarm_per_day";
+        registry.register("subject_alarms", help, subject_alarms.clone());
+        let subject_counts = Gauge::default();
+        let help = "Counts of callers about subjects that are held";
+        registry.register("subject_counts", help, subject_counts.clone());
         let department_gauges = Family::default();
         let help = "Bulkhead, breaker and switch of each department";
         registry.register("department", help, department_gauges.clone());
@@ -100,6 +109,8 @@ impl Default for Telemetry {
             department_seconds,
             connections,
             handshakes_failed,
+            subject_alarms,
+            subject_counts,
             department_gauges,
             log_gauges,
             log_commit_seconds,
@@ -133,10 +144,12 @@ impl Telemetry {
     pub fn render(
         &self,
         departments: &[DepartmentReading],
+        subject_counts: u64,
         health: &Health,
         log: &Metrics,
     ) -> String {
         departments.iter().for_each(|reading| self.read_department(reading));
+        self.subject_counts.set(count(subject_counts));
         let readings = [
             ("entries", health.entries),
             ("durable_entries", health.durable_entries),
@@ -185,6 +198,7 @@ impl Telemetry {
             ("failed", count(reading.counts.failed)),
             ("refused_policy", count(reading.counts.not_granted)),
             ("refused_quota", count(reading.counts.quota)),
+            ("refused_subject", count(reading.counts.subject)),
             ("refused_switched_off", count(reading.counts.killed)),
             ("refused_maintenance", count(reading.counts.maintenance)),
             ("refused_resting", count(reading.counts.resting)),

@@ -159,6 +159,9 @@ purposes = ["*"]
 [quotas]
 caller = {{ per_second = 1000000, burst = 1000000 }}
 department = {{ per_second = 1000000, burst = 1000000 }}
+subject = {{ per_day = 100000, per_90_days = 4000000000 }}
+attempts = {{ per_day = 100000, per_90_days = 4000000000 }}
+subject_alarm_per_day = 100000
 {civil}
 {social}
 "#

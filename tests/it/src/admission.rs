@@ -3,6 +3,7 @@
 mod operators;
 mod policy;
 mod protection;
+mod quotas;
 
 pub use protection::BREAKER;
 

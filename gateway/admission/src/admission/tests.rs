@@ -19,13 +19,18 @@ const GRANT: &str = r#"
     purposes = ["benefit-claim"]
 "#;
 
+const SOMEBODY: SubjectNumber = SubjectNumber(7);
+
 type Gate = Admission<FakeRelativeClock>;
 
 /// A gate by these settings beside one grant, and the clock that moves it.
 fn gate(settings: &str) -> (FakeRelativeClock, Gate) {
     let plan = check(&format!("{settings}{GRANT}")).unwrap_or_else(|found| panic!("{found:#?}"));
     let clock = FakeRelativeClock::default();
-    (clock.clone(), Admission::new(plan, clock, Arc::new(crate::sample::now)))
+    (
+        clock.clone(),
+        Admission::new(plan, clock, Arc::new(crate::sample::now), crate::sample::ledger()),
+    )
 }
 
 fn alive() -> Query {
@@ -45,7 +50,7 @@ fn later() -> Instant {
 }
 
 async fn admit(gate: &Gate) -> Result<Permit<FakeRelativeClock>, Refusal> {
-    let admitted = gate.admit(&caller("one-window"), None, &alive(), later()).await;
+    let admitted = gate.admit(&caller("one-window"), None, (&alive(), SOMEBODY), later()).await;
     admitted.map_err(|rejected| rejected.refusal)
 }
 
@@ -71,7 +76,7 @@ async fn the_checks_run_in_their_order() {
         "#,
     );
     let (one, two, fails) = (admit(&gate).await, admit(&gate).await, admit(&gate).await);
-    fails.unwrap().settle(Settled::DepartmentFailed);
+    fails.unwrap().settle(Settled::DepartmentFailed, None);
     clock.advance(Duration::from_secs(3));
     let probe = admit(&gate).await.unwrap();
     assert_eq!(reading(&gate).in_flight, 3, "no slot is left and the probe is out");
@@ -80,7 +85,7 @@ async fn the_checks_run_in_their_order() {
         assert_eq!(code(&gate).await, RefusalCode::DepartmentKilled, "until the quota is spent");
     }
     let foreign = query("civil-registry/alive@1", "pension-claim");
-    let refused = gate.admit(&caller("one-window"), None, &foreign, later()).await;
+    let refused = gate.admit(&caller("one-window"), None, (&foreign, SOMEBODY), later()).await;
     let refused = refused.err().unwrap().refusal;
     assert_eq!((refused.code, refused.retry_after), (RefusalCode::NotGranted, None));
     let refused = admit(&gate).await.err().unwrap();
@@ -93,7 +98,7 @@ async fn the_checks_run_in_their_order() {
     let refused = admit(&gate).await.err().unwrap();
     assert_eq!(refused.code, RefusalCode::BreakerOpen);
     assert_eq!(refused.retry_after, Some(Duration::from_secs(3)));
-    probe.settle(Settled::Ok);
+    probe.settle(Settled::Ok, None);
     // It is back with one slot, and two are in from before: three at most.
     let permit = admit(&gate).await.unwrap();
     let refused = admit(&gate).await.err().unwrap();
@@ -101,12 +106,16 @@ async fn the_checks_run_in_their_order() {
     assert_eq!(refused.retry_after, Some(Duration::from_millis(100)));
     drop((one, two));
     assert_eq!((&**permit.rule(), permit.department()), ("counter", &civil_registry()));
-    assert_eq!((&*permit.quota().policy, permit.quota().burst), ("caller/civil-registry", 5));
+    assert_eq!(
+        (&*permit.quotas()[0].policy, permit.quotas()[0].quota),
+        ("caller/civil-registry", 5)
+    );
     drop(permit);
     let expected = DepartmentCounts {
         maintenance: 0,
         not_granted: 1,
         quota: 1,
+        subject: 0,
         killed: 5,
         resting: 1,
         busy: 1,
@@ -160,11 +169,12 @@ async fn departments_and_callers_do_not_share() {
     assert_eq!(code(&gate).await, RefusalCode::DepartmentQuota);
     let elsewhere = query("social-insurance/receives-pension@1", "benefit-claim");
     gate.kill(&civil_registry(), None).unwrap();
-    let other = gate.admit(&caller("one-window"), None, &elsewhere, later()).await.unwrap();
+    let other =
+        gate.admit(&caller("one-window"), None, (&elsewhere, SOMEBODY), later()).await.unwrap();
     assert_eq!(other.department().as_str(), "social-insurance");
     assert!(other.breaker_agrees() && !permit.breaker_agrees(), "no retry at a killed one");
     gate.revive(&civil_registry()).unwrap();
-    assert!(gate.admit(&caller("school"), None, &alive(), later()).await.is_ok());
+    assert!(gate.admit(&caller("school"), None, (&alive(), SOMEBODY), later()).await.is_ok());
     let nowhere = "land-registry".parse().unwrap();
     assert_eq!(gate.kill(&nowhere, None), Err(UnknownDepartment(nowhere)));
 }
@@ -190,7 +200,7 @@ async fn who_waits_while_the_breaker_opens_is_refused() {
     assert!(held.breaker_agrees());
     let (mut first, mut second) = (pin!(admit(&gate)), pin!(admit(&gate)));
     assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
-    held.settle(Settled::DepartmentFailed);
+    held.settle(Settled::DepartmentFailed, None);
     assert_eq!(first.await.err().unwrap().code, RefusalCode::BreakerOpen);
     assert_eq!(second.await.err().unwrap().code, RefusalCode::BreakerOpen);
     assert_eq!((reading(&gate).in_flight, reading(&gate).waiting), (0, 0));
@@ -207,7 +217,7 @@ async fn a_waiting_probe_is_the_only_one_and_is_given_back_when_cancelled() {
         let held = admit(&gate).await.unwrap();
         let mut waits = pin!(admit(&gate));
         assert!(poll(&mut waits).is_pending());
-        held.settle(Settled::DepartmentFailed);
+        held.settle(Settled::DepartmentFailed, None);
         clock.advance(Duration::from_secs(1));
         let mut probe = Box::pin(admit(&gate));
         assert!(poll(&mut probe.as_mut()).is_pending());
@@ -233,17 +243,17 @@ async fn a_dropped_probe_makes_room_and_two_good_ones_close() {
     let (clock, gate) =
         gate("[departments.civil-registry]\nconcurrency_max = 2\nbreaker = { failures_max = 1 }\n");
     let (slow, fails) = (admit(&gate).await.unwrap(), admit(&gate).await.unwrap());
-    fails.settle(Settled::DepartmentFailed);
+    fails.settle(Settled::DepartmentFailed, None);
     clock.advance(Duration::from_secs(1));
     let probe = admit(&gate).await.unwrap();
     assert!(probe.breaker_agrees() && !slow.breaker_agrees(), "only the probe may be retried");
     assert_eq!(code(&gate).await, RefusalCode::BreakerOpen);
     drop(probe);
     for state in [BreakerState::HalfOpen, BreakerState::Closed] {
-        admit(&gate).await.expect("no probe is out").settle(Settled::Ok);
+        admit(&gate).await.expect("no probe is out").settle(Settled::Ok, None);
         assert_eq!(reading(&gate).breaker.state, state);
     }
-    slow.settle(Settled::DepartmentFailed);
+    slow.settle(Settled::DepartmentFailed, None);
     assert_eq!(reading(&gate).breaker.state, BreakerState::Closed, "it asked before the rest");
 }
 
@@ -254,10 +264,11 @@ fn what_goes_into_a_detached_task_may_go_there() {
     detached::<crate::InFlightGuard>();
     fn shared<T: Send + Sync + 'static>(_: &T) {}
     let plan = check(GRANT).unwrap();
-    let gate = Admission::new(plan, DefaultClock::default(), Arc::new(crate::sample::now));
+    let civil_now = Arc::new(crate::sample::now);
+    let gate = Admission::new(plan, DefaultClock::default(), civil_now, crate::sample::ledger());
     shared(&gate);
     fn sendable<T: Send>(_: &T) {}
-    sendable(&gate.admit(&caller("one-window"), None, &alive(), Instant::now()));
+    sendable(&gate.admit(&caller("one-window"), None, (&alive(), SOMEBODY), Instant::now()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,12 +303,12 @@ async fn another_plan_keeps_the_switch_the_breaker_the_slots_and_every_quota_tha
     assert_eq!(code(&second).await, RefusalCode::BulkheadFull, "two are in, one may be");
     assert_eq!(code(&second).await, RefusalCode::DepartmentQuota, "three of three are spent");
     // What began under the first plan counts under the second.
-    fails.settle(Settled::DepartmentFailed);
+    fails.settle(Settled::DepartmentFailed, None);
     drop(held);
     let third = second.succeed(plan(settings(1, 2)));
     assert_eq!(code(&third).await, RefusalCode::BreakerOpen, "another rate begins full");
     clock.advance(Duration::from_secs(3));
-    admit(&third).await.unwrap().settle(Settled::Ok);
+    admit(&third).await.unwrap().settle(Settled::Ok, None);
     assert_eq!(third.kill(&civil_registry(), None), Ok(true));
     let fourth = third.succeed(plan(settings(1, 2)));
     assert_eq!(code(&fourth).await, RefusalCode::DepartmentKilled);
@@ -321,7 +332,7 @@ async fn who_waits_is_refused_as_soon_as_the_department_is_switched_off_or_begin
     let begun = Instant::now();
     let mut waiting = [pin!(code(&gate)), pin!(code(&gate))];
     assert!(waiting.iter_mut().all(|it| poll(it).is_pending()));
-    fails.settle(Settled::DepartmentFailed);
+    fails.settle(Settled::DepartmentFailed, None);
     for it in &mut waiting {
         assert_eq!(poll(it), Poll::Ready(RefusalCode::BreakerOpen));
     }
@@ -333,7 +344,7 @@ async fn who_waits_is_refused_as_soon_as_the_department_is_switched_off_or_begin
     );
     let _held = admit(&gate).await.unwrap();
     let (one_window, query) = (caller("one-window"), alive());
-    let mut waiting = pin!(gate.admit(&one_window, None, &query, later()));
+    let mut waiting = pin!(gate.admit(&one_window, None, (&query, SOMEBODY), later()));
     assert!(poll(&mut waiting).is_pending());
     let notice = Notice::new("closed today", "今日关闭").unwrap();
     gate.kill(&civil_registry(), Some(notice.clone())).unwrap();
@@ -359,9 +370,9 @@ async fn a_department_comes_back_with_few_slots_and_each_answer_brings_one_more(
         "#,
     );
     let held = admit(&gate).await.unwrap();
-    admit(&gate).await.unwrap().settle(Settled::DepartmentFailed);
+    admit(&gate).await.unwrap().settle(Settled::DepartmentFailed, None);
     clock.advance(Duration::from_secs(1));
-    admit(&gate).await.unwrap().settle(Settled::Ok);
+    admit(&gate).await.unwrap().settle(Settled::Ok, None);
     assert_eq!((reading(&gate).limit, reading(&gate).concurrency_max), (2, 16));
     // What hangs from before is none of the few.
     let few = (admit(&gate).await.unwrap(), admit(&gate).await.unwrap());
@@ -374,7 +385,7 @@ async fn a_department_comes_back_with_few_slots_and_each_answer_brings_one_more(
             permits.push(permit);
         }
         assert_eq!(permits.len(), most.min(16));
-        permits.into_iter().for_each(|permit| permit.settle(Settled::Ok));
+        permits.into_iter().for_each(|permit| permit.settle(Settled::Ok, None));
         most *= 2;
     }
     assert_eq!(reading(&gate).limit, 16);

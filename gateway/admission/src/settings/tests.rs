@@ -17,8 +17,8 @@ fn nothing_written_means_the_defaults_and_no_grant() {
         assert_eq!((breaker.rest_ms, breaker.rest_ms_max), (1_000, 3_000));
     }
     for rates in plan.quotas.values() {
-        assert_eq!(rates.own, rate(100, 200));
-        assert!(rates.departments.values().all(|&at| at == rate(50, 100)));
+        assert_eq!(rates.own, quota(100, 200));
+        assert!(rates.departments.values().all(|&at| at == quota(50, 100)));
     }
 }
 
@@ -36,9 +36,9 @@ fn the_narrowest_quota_written_is_the_one_that_counts() {
     )
     .unwrap();
     for (id, own, civil_registry, social_insurance) in [
-        ("court-registry", rate(1, 2), rate(3, 4), rate(3, 4)),
-        ("one-window", rate(5, 6), rate(3, 4), rate(3, 4)),
-        ("school", rate(1, 2), rate(7, 8), rate(3, 4)),
+        ("court-registry", quota(1, 2), quota(3, 4), quota(3, 4)),
+        ("one-window", quota(5, 6), quota(3, 4), quota(3, 4)),
+        ("school", quota(1, 2), quota(7, 8), quota(3, 4)),
     ] {
         let rates = &plan.quotas[&caller(id)];
         let at: Vec<_> = rates.departments.values().copied().collect();

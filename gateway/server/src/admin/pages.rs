@@ -96,6 +96,7 @@ fn department(gateway: &Gateway, reading: &DepartmentReading) -> Value {
             "refused": {
                 "policy": counts.not_granted,
                 "quota": counts.quota,
+                "subject": counts.subject,
                 "switched_off": counts.killed,
                 "maintenance": counts.maintenance,
                 "resting": counts.resting,

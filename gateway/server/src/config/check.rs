@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -26,6 +27,7 @@ pub(super) fn check(settings: Settings, digest: Digest) -> Result<Config, Vec<Mi
     check_admin(&settings, &mut mistakes);
     let issuers = check_issuers(&settings, &mut mistakes);
     let callers = check_callers(&settings, &mut mistakes);
+    check_log(&settings, &mut mistakes);
     check_departments(&settings, catalogue.as_ref(), &mut mistakes);
     check_grants(&settings, &mut mistakes);
     let policy = read_policy(&settings, &mut mistakes);
@@ -265,6 +267,13 @@ fn fingerprint(text: &str) -> Option<Digest> {
     Some(Digest(bytes))
 }
 
+fn check_log(settings: &Settings, mistakes: &mut Mistakes) {
+    if !SNAPSHOT_ENTRIES.contains(&settings.log.snapshot_entries) {
+        let (least, most) = SNAPSHOT_ENTRIES.into_inner();
+        mistakes.add("log.snapshot_entries", format!("must be {least} to {most}"));
+    }
+}
+
 fn check_departments(settings: &Settings, catalogue: Option<&Catalogue>, mistakes: &mut Mistakes) {
     let known: BTreeMap<&DepartmentId, ()> = catalogue
         .map(|catalogue| catalogue.predicates().map(|p| (&p.department, ())).collect())
@@ -305,5 +314,7 @@ fn check_grants(settings: &Settings, mistakes: &mut Mistakes) {
     }
 }
 
+/// A snapshot of every few entries would cost more than the entries.
+const SNAPSHOT_ENTRIES: RangeInclusive<u64> = 10..=100_000_000;
 /// A counter does not wait longer than a minute for one answer.
 const DEADLINE_MS_MAX: u64 = 60_000;

@@ -1,0 +1,453 @@
+//! How many questions each caller has asked, in all, of each department, and about each subject.
+//!
+//! Owns the counts of the last 90 civil days. Live, a question is counted before it is asked and
+//! given back if it is not; rebuilt, it is counted from its entry in the query log. Both go through
+//! the same values, so that a restart changes no count. It knows subjects by a number that says
+//! nothing of them, never shares a count between callers, and only raises an alarm for what all
+//! callers together ask about one subject.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::tz::TimeZone;
+use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, PredicateId, Verdict};
+
+use crate::settings::Allotment;
+use calendar::Calendar;
+use days::Days;
+
+mod calendar;
+mod days;
+mod rebuild;
+
+pub use rebuild::{Rebuild, SnapshotFault};
+
+pub(crate) use days::{Day, Left, PERIOD_DAYS, Span};
+
+/// The number under which the query log knows a subject: the row of his handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SubjectNumber(pub u64);
+
+/// The counts of the whole gateway. They stay over reloads.
+pub struct Ledger {
+    calendar: Calendar,
+    names: Mutex<Names>,
+    /// Of each caller in all, and at each department.
+    totals: Mutex<HashMap<(Number, Option<Number>), Days>>,
+    /// Of each caller about each subject and family, spread so that none is ever long locked.
+    subjects: [Mutex<Shard>; SHARDS],
+}
+
+/// A caller, a department or a family, in the order in which the ledger met them.
+pub(crate) type Number = u16;
+
+/// What the numbers stand for.
+#[derive(Default)]
+struct Names {
+    callers: Numbered,
+    departments: Numbered,
+    families: Numbered,
+}
+
+#[derive(Default)]
+struct Numbered {
+    numbers: HashMap<Arc<str>, Number>,
+    names: Vec<Arc<str>>,
+}
+
+#[derive(Default)]
+struct Shard {
+    counts: HashMap<Key, Days>,
+    /// The day on which it was last cleared of what no span reaches any more.
+    cleared: Day,
+}
+
+/// What a count about a subject is of. `ALL` callers and families together have one of the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    subject: u32,
+    caller: Number,
+    family: Number,
+}
+
+/// Predicates whose questions about one subject are counted together: all of one attribute of a
+/// department, and match predicates apart from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Family {
+    number: Number,
+    /// Only what is not answered `yes` counts: attempts.
+    is_match: bool,
+}
+
+/// A family's name, and whether it is one of match predicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FamilyName {
+    name: String,
+    is_match: bool,
+}
+
+/// The families of a catalogue.
+pub(crate) struct Families {
+    of: HashMap<PredicateId, Family>,
+}
+
+/// Who asks what about whom, in the ledger's numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking {
+    pub caller: Number,
+    pub department: Number,
+    pub subject: SubjectNumber,
+    pub family: Family,
+}
+
+/// The allotments that a question at a department must fit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskingLimits {
+    pub department: Allotment,
+    pub subject: Allotment,
+    pub attempts: Allotment,
+    pub subject_alarm_per_day: u32,
+}
+
+/// An allotment that does not hold one question more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub of: Scope,
+    pub left: Left,
+    /// Milliseconds until it holds one again.
+    pub free_in_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Caller,
+    Department,
+    Subject,
+    Attempts,
+}
+
+/// Why a question about a subject is not counted, and so not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotReserved {
+    Spent(Spent),
+    /// The ledger holds as many subjects as it may.
+    Full,
+}
+
+/// A question that gets an entry, counted for its caller. Dropped before that, it is given back.
+#[must_use = "a dropped charge is given back"]
+pub struct Charge {
+    ledger: Arc<Ledger>,
+    caller: Number,
+    day: Day,
+    is_kept: bool,
+}
+
+/// A question of a department, counted there and for its subject before it is asked. Dropped
+/// before it is on record, it was never asked; dropped before it is answered, its subject's count
+/// is given back.
+#[must_use = "a dropped reservation is given back"]
+pub(crate) struct Reservation {
+    ledger: Arc<Ledger>,
+    asking: Asking,
+    day: Day,
+    /// False once the question is on record: then nothing of it is given back here.
+    holds_department: bool,
+    /// False once the question is answered, unless the answer leaves nothing counted.
+    holds_subject: bool,
+}
+
+impl Ledger {
+    /// A ledger without counts, for the civil days of a time zone.
+    pub fn new(zone: TimeZone) -> Self {
+        Self {
+            calendar: Calendar::new(zone),
+            names: Mutex::default(),
+            totals: Mutex::default(),
+            subjects: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+
+    /// Counts of callers about subjects that are held, for metrics.
+    pub fn subject_counts(&self) -> u64 {
+        self.subjects.iter().map(|shard| locked(shard).counts.len() as u64).sum()
+    }
+
+    /// The number of a configured caller.
+    pub(crate) fn caller(&self, id: &CallerId) -> Number {
+        locked(&self.names).callers.number(id.as_str())
+    }
+
+    /// The number of a department of the catalogue.
+    pub(crate) fn department(&self, id: &DepartmentId) -> Number {
+        locked(&self.names).departments.number(id.as_str())
+    }
+
+    pub(crate) fn families(
+        &self,
+        predicates: impl IntoIterator<Item = (PredicateId, FamilyName)>,
+    ) -> Families {
+        let mut names = locked(&self.names);
+        let family = |(id, FamilyName { name, is_match })| {
+            (id, Family { number: names.families.number(&name), is_match })
+        };
+        Families { of: predicates.into_iter().map(family).collect() }
+    }
+
+    /// Counts one question more for its caller, if `allotment` holds it.
+    pub(crate) fn charge(
+        self: &Arc<Self>,
+        caller: Number,
+        allotment: &Allotment,
+        now_ms: i64,
+    ) -> Result<(Charge, [Left; 2]), Spent> {
+        let day = self.calendar.day_of(now_ms);
+        let left = {
+            let mut totals = locked(&self.totals);
+            let days = totals.entry((caller, None)).or_default();
+            self.take(days, allotment, Scope::Caller, day, now_ms)?
+        };
+        let charge = Charge { ledger: Arc::clone(self), caller, day, is_kept: false };
+        Ok((charge, left))
+    }
+
+    /// Counts one question more at its department and about its subject, if the allotments hold it.
+    /// The readings are of the department's allotment.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        asking: Asking,
+        limits: &AskingLimits,
+        now_ms: i64,
+    ) -> Result<(Reservation, [Left; 2], bool), NotReserved> {
+        let day = self.calendar.day_of(now_ms);
+        let (scope, allotment) = match asking.family.is_match {
+            true => (Scope::Attempts, &limits.attempts),
+            false => (Scope::Subject, &limits.subject),
+        };
+        let department = (asking.caller, Some(asking.department));
+        let left = {
+            let mut totals = locked(&self.totals);
+            let days = totals.entry(department).or_default();
+            self.take(days, &limits.department, Scope::Department, day, now_ms)
+        };
+        let left = left.map_err(NotReserved::Spent)?;
+        // From here on its drop gives back what the department has counted, and the lock below is
+        // dropped before it.
+        let mut reservation = Reservation::new(self, asking, day);
+        let (key, all) = asking.keys();
+        let mut shard = self.shard(asking.subject);
+        shard.clear(day);
+        if shard.counts.len() >= SHARD_COUNTS_MAX && !shard.counts.contains_key(&key) {
+            return Err(NotReserved::Full);
+        }
+        let days = shard.counts.entry(key).or_default();
+        self.take(days, allotment, scope, day, now_ms).map_err(NotReserved::Spent)?;
+        let together = shard.counts.entry(all).or_default();
+        together.forget_before(day);
+        together.add(day);
+        let is_alarming = together.on(day) == limits.subject_alarm_per_day;
+        reservation.holds_subject = true;
+        Ok((reservation, left, is_alarming))
+    }
+
+    fn take(
+        &self,
+        days: &mut Days,
+        allotment: &Allotment,
+        of: Scope,
+        day: Day,
+        now_ms: i64,
+    ) -> Result<[Left; 2], Spent> {
+        if let Some(left) = days.left(allotment, day).into_iter().find(|left| left.remaining == 0) {
+            let free_ms = self.calendar.begin_ms(left.from);
+            let free_in_ms = u64::try_from(free_ms.saturating_sub(now_ms)).unwrap_or(0);
+            return Err(Spent { of, left, free_in_ms });
+        }
+        days.add(day);
+        Ok(days.left(allotment, day))
+    }
+
+    /// Milliseconds from `now_ms` until a day begins.
+    pub(crate) fn until_ms(&self, day: Day, now_ms: i64) -> u64 {
+        u64::try_from(self.calendar.begin_ms(day).saturating_sub(now_ms)).unwrap_or(0)
+    }
+
+    fn move_total(&self, key: (Number, Option<Number>), from: Day, to: Option<Day>) {
+        let mut totals = locked(&self.totals);
+        let days = totals.entry(key).or_default();
+        days.shift(from, to);
+        if days.is_empty() {
+            totals.remove(&key);
+        }
+    }
+
+    fn move_subject(&self, asking: &Asking, from: Day, to: Option<Day>) {
+        let (key, all) = asking.keys();
+        let mut shard = self.shard(asking.subject);
+        for key in [key, all] {
+            let days = shard.counts.entry(key).or_default();
+            days.shift(from, to);
+            if days.is_empty() {
+                shard.counts.remove(&key);
+            }
+        }
+    }
+
+    fn shard(&self, subject: SubjectNumber) -> MutexGuard<'_, Shard> {
+        let at = subject.0 % SHARDS as u64;
+        // Below `SHARDS`, so it fits.
+        locked(&self.subjects[at as usize])
+    }
+}
+
+impl Charge {
+    /// The question has its entry, made at `at_ms`: it stays counted, on the day of its entry.
+    pub fn keep(mut self, at_ms: u64) {
+        self.is_kept = true;
+        let day = self.ledger.calendar.day_of(signed(at_ms));
+        if day != self.day {
+            self.ledger.move_total((self.caller, None), self.day, Some(day));
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.ledger.move_total((self.caller, None), self.day, None);
+        }
+    }
+}
+
+impl Reservation {
+    /// Of a question that its department has counted, and no subject yet.
+    fn new(ledger: &Arc<Ledger>, asking: Asking, day: Day) -> Self {
+        let ledger = Arc::clone(ledger);
+        Self { ledger, asking, day, holds_department: true, holds_subject: false }
+    }
+
+    /// Of a question that is on record, counted there and for its subject.
+    fn counted(ledger: &Arc<Ledger>, asking: Asking, day: Day) -> Self {
+        let ledger = Arc::clone(ledger);
+        Self { ledger, asking, day, holds_department: false, holds_subject: true }
+    }
+
+    /// The question is on record since `at_ms`: it counts, on the day of its entry.
+    pub(crate) fn asked(&mut self, at_ms: u64) {
+        self.holds_department = false;
+        let day = self.ledger.calendar.day_of(signed(at_ms));
+        if day != self.day {
+            let (from, to) = (self.day, Some(day));
+            self.ledger.move_total(self.asking.at_department(), from, to);
+            self.ledger.move_subject(&self.asking, from, to);
+            self.day = day;
+        }
+    }
+
+    /// The question is answered, and stays counted for its subject; an attempt that succeeds is
+    /// none.
+    pub(crate) fn answered(mut self, verdict: Verdict) {
+        self.holds_subject = self.asking.family.is_match && verdict == Verdict::Yes;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let from = self.day;
+        if self.holds_department {
+            self.ledger.move_total(self.asking.at_department(), from, None);
+        }
+        if self.holds_subject {
+            self.ledger.move_subject(&self.asking, from, None);
+        }
+    }
+}
+
+impl Asking {
+    /// The key of the caller's own count, and that of all callers' together.
+    fn keys(&self) -> (Key, Key) {
+        // The log's handle table has fewer rows; beyond, subjects would share a count.
+        let subject = u32::try_from(self.subject.0).unwrap_or(u32::MAX);
+        let key = Key { subject, caller: self.caller, family: self.family.number };
+        (key, Key { subject, caller: ALL, family: ALL })
+    }
+
+    fn at_department(&self) -> (Number, Option<Number>) {
+        (self.caller, Some(self.department))
+    }
+}
+
+impl Families {
+    pub(crate) fn of(&self, predicate: &PredicateId) -> Option<Family> {
+        self.of.get(predicate).copied()
+    }
+}
+
+impl Shard {
+    /// Forgets, once a day, what no span reaches any more; of all callers together, what is not of
+    /// today.
+    fn clear(&mut self, today: Day) {
+        if self.cleared >= today {
+            return;
+        }
+        self.cleared = today;
+        self.counts.retain(|key, days| {
+            if key.caller == ALL {
+                days.on(today) > 0
+            } else {
+                days.forget_before(days::first_until(today));
+                !days.is_empty()
+            }
+        });
+    }
+}
+
+impl Numbered {
+    /// The number of a name, a new one if it has none. Beyond the most numbers, names share the
+    /// last one: counts are then too high and never too low.
+    fn number(&mut self, name: &str) -> Number {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = Number::try_from(self.names.len()).unwrap_or(NAMES_MAX).min(NAMES_MAX);
+        if number < NAMES_MAX {
+            let name: Arc<str> = name.into();
+            self.names.push(Arc::clone(&name));
+            self.numbers.insert(name, number);
+        }
+        number
+    }
+}
+
+impl FamilyName {
+    /// The family of each predicate.
+    pub(crate) fn all(catalogue: &Catalogue) -> impl Iterator<Item = (PredicateId, Self)> {
+        catalogue.predicates().map(|predicate| {
+            let is_match = predicate.is_match;
+            let what = if is_match { "match" } else { "answer" };
+            let name = format!("{}/{}/{what}", predicate.department, predicate.attribute);
+            (predicate.id.clone(), Self { name, is_match })
+        })
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+/// A panic elsewhere cannot leave a count half written, so a poisoned lock is still good.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The caller and the family of what all callers ask together.
+const ALL: Number = Number::MAX;
+/// Callers, departments and families that can be told apart.
+const NAMES_MAX: Number = Number::MAX - 1;
+/// So many that clearing one of ten million counts takes a few milliseconds.
+const SHARDS: usize = 64;
+/// With all shards, 32 million counts, which take about 2 GB; the log knows fewer subjects.
+const SHARD_COUNTS_MAX: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What was asked so far, counted again from the query log at a start, and a snapshot of it, so that
+//! a start need not read 90 days of entries.
+//!
+//! Owns when a snapshot is made and which entries are read. What they count is admission's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jumpgate_admission::{Ledger, Rebuild, SubjectNumber};
+use jumpgate_catalogue::Catalogue;
+use jumpgate_querylog::{Kind, LeafFault, PastEntry, QueryLog, ReadFault, SnapshotUnkept};
+
+use crate::gateway::{Gateway, Now, unix_ms};
+use crate::live::Live;
+
+/// The query log cannot be counted, or what was counted cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CountFault {
+    /// An entry cannot be read.
+    #[error(transparent)]
+    Leaf(#[from] LeafFault),
+    /// Entries cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadFault),
+    /// The snapshot cannot be kept.
+    #[error(transparent)]
+    Unkept(#[from] SnapshotUnkept),
+}
+
+/// What the counts are made from.
+#[derive(Clone)]
+pub(crate) struct Counting {
+    pub(crate) log: QueryLog,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) zone: TimeZone,
+    pub(crate) now: Now,
+}
+
+impl Counting {
+    pub(crate) fn of(gateway: &Gateway) -> Self {
+        Self {
+            log: gateway.record.log().clone(),
+            catalogue: Arc::clone(&gateway.catalogue),
+            zone: gateway.civil_time_zone.clone(),
+            now: gateway.now.clone(),
+        }
+    }
+
+    /// The counts of a log that was opened just now and has no open question. Reads files.
+    ///
+    /// # Errors
+    /// An entry that counts cannot be read.
+    pub(crate) fn ledger(&self) -> Result<Arc<Ledger>, CountFault> {
+        let (rebuild, from, until) = self.rebuild()?;
+        tracing::info!(entries = until.saturating_sub(from), "quotas counted from the query log");
+        Ok(rebuild.into_ledger())
+    }
+
+    /// Keeps a snapshot that covers all durable entries. Reads and writes files.
+    fn keep(&self) -> Result<u64, CountFault> {
+        let (rebuild, _, until) = self.rebuild()?;
+        self.log.keep_snapshot(until, rebuild.snapshot())?;
+        Ok(until)
+    }
+
+    /// The counts until now, and which entries they were made from beside a snapshot.
+    fn rebuild(&self) -> Result<(Rebuild, u64, u64), CountFault> {
+        let (mut rebuild, from) = self.begin()?;
+        let until = self.log.durable_entries();
+        self.log.replay(from, until, |past| count(&mut rebuild, past))?;
+        Ok((rebuild, from, until))
+    }
+
+    /// The snapshot, if there is one of any use, and the first entry that it does not cover; else
+    /// the first one that can still count.
+    fn begin(&self) -> Result<(Rebuild, u64), CountFault> {
+        if let Some((covered, content)) = self.log.kept_snapshot()? {
+            match Rebuild::restore(&content, self.zone.clone(), &self.catalogue) {
+                Ok(rebuild) => return Ok((rebuild, covered)),
+                Err(why) => {
+                    tracing::warn!(%why, "the snapshot of counts is of no use; reading the entries");
+                }
+            }
+        }
+        let since_ms = unix_ms((self.now)()).saturating_sub(REACH_MS);
+        let from = self.log.index_since(since_ms)?;
+        Ok((Rebuild::new(self.zone.clone(), &self.catalogue), from))
+    }
+}
+
+fn count(rebuild: &mut Rebuild, past: &PastEntry<'_>) {
+    let entry = &past.entry;
+    match (entry.kind, entry.ask) {
+        (Kind::Ask, _) => {
+            let names = (&entry.caller, &entry.department, &entry.predicate);
+            let (Some(caller), Some(department), Some(predicate)) = names else { return };
+            let Some(subject) = past.subject_number() else { return };
+            let names = (&**caller, &**department, &**predicate);
+            rebuild.asked(past.index, entry.time_ms, names, SubjectNumber(subject));
+        }
+        (Kind::Refused, _) => {
+            if let Some(caller) = &entry.caller {
+                rebuild.refused(entry.time_ms, caller);
+            }
+        }
+        (Kind::Answer, Some(ask)) => rebuild.answered(ask, || past.verdict()),
+        (Kind::Failed | Kind::Abandoned, Some(ask)) => rebuild.failed(ask),
+        (Kind::Answer | Kind::Failed | Kind::Abandoned, None)
+        | (Kind::Coalesced | Kind::Start | Kind::Stop | Kind::Act(_), _) => {}
+    }
+}
+
+/// Keeps a snapshot now and then. What cannot be kept leaves the one before, and makes the next
+/// start slower and nothing else.
+pub(crate) async fn keep_snapshots(live: Arc<Live>) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut covered = live.gateway().record.log().durable_entries();
+    let mut every = live.gateway().settings.log.snapshot_entries;
+    loop {
+        ticks.tick().await;
+        let counting = Counting::of(&live.gateway());
+        if counting.log.durable_entries().saturating_sub(covered) < every {
+            continue;
+        }
+        let kept = tokio::task::spawn_blocking(move || counting.keep()).await;
+        match kept {
+            Ok(Ok(until)) => covered = until,
+            Ok(Err(fault)) => {
+                tracing::error!(%fault, "the snapshot of counts cannot be kept");
+                // What fails now is tried again later, and not every second.
+                every = every.saturating_mul(2);
+            }
+            Err(_) => tracing::error!("keeping the snapshot of counts panicked"),
+        }
+    }
+}
+
+/// How often it is looked whether enough entries have come. A look is cheap.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// 90 days, one for the civil day that began before them, and one for clocks.
+const REACH_MS: u64 = 92 * 24 * 60 * 60 * 1000;
