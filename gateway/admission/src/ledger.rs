@@ -258,7 +258,9 @@ impl Ledger {
         day: Day,
         now_ms: i64,
     ) -> Result<[Left; 2], Spent> {
-        if let Some(left) = days.left(allotment, day).into_iter().find(|left| left.remaining == 0) {
+        // Where both spans are used up, the one that is free again later counts.
+        let spent = days.left(allotment, day).into_iter().filter(|left| left.remaining == 0);
+        if let Some(left) = spent.max_by_key(|left| left.from) {
             let free_ms = self.calendar.begin_ms(left.from);
             let free_in_ms = u64::try_from(free_ms.saturating_sub(now_ms)).unwrap_or(0);
             return Err(Spent { of, left, free_in_ms });

@@ -33,12 +33,20 @@ pub struct Shape {
     pub head_timeout_ms: u64,
     /// Whether answers over TLS wait for their proof.
     pub proof_inline: bool,
+    /// Questions that the caller may ask on a day.
+    pub caller_per_day: u32,
 }
 
 impl Shape {
     /// What a gateway in front of fast departments would have, with a slot for each connection.
     pub fn with_slots(concurrency_max: u16) -> Self {
-        Self { deadline_ms: 5_000, concurrency_max, head_timeout_ms: 10_000, proof_inline: false }
+        Self {
+            deadline_ms: 5_000,
+            concurrency_max,
+            head_timeout_ms: 10_000,
+            proof_inline: false,
+            caller_per_day: 1_000_000_000,
+        }
     }
 }
 
@@ -69,11 +77,19 @@ impl Gateway {
     /// # Errors
     /// The admin listener does not answer.
     pub async fn connections(&self) -> Result<u64, Failure> {
+        self.metric("jumpgate_connections ").await
+    }
+
+    /// The figure behind a name in the metrics.
+    ///
+    /// # Errors
+    /// The admin listener does not answer.
+    pub async fn metric(&self, name: &str) -> Result<u64, Failure> {
         let mut client = Door::clear(self.admin).open().await?;
         let reply = client.exchange(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await?;
         let metrics = std::str::from_utf8(reply.body)?;
-        let figure = metrics.lines().find_map(|line| line.strip_prefix("jumpgate_connections "));
-        Ok(figure.ok_or("/metrics has no jumpgate_connections")?.parse()?)
+        let figure = metrics.lines().find_map(|line| line.strip_prefix(name));
+        Ok(figure.ok_or_else(|| format!("/metrics has no {name}"))?.parse()?)
     }
 }
 
@@ -108,7 +124,7 @@ connections_idle_max = {idle_max}
 }
 
 fn configuration(fixture: &Fixture, shape: Shape) -> String {
-    let head_timeout_ms = shape.head_timeout_ms;
+    let Shape { head_timeout_ms, caller_per_day, .. } = shape;
     let catalogue = quote(&fixture.root.join("spec/catalogue"));
     let certificate = quote(&fixture.certificates.server);
     let key = quote(&fixture.certificates.server_key);
@@ -157,11 +173,15 @@ predicates = ["civil-registry/*", "social-insurance/*"]
 purposes = ["*"]
 
 [quotas]
-caller = {{ per_second = 1000000, burst = 1000000 }}
-department = {{ per_second = 1000000, burst = 1000000 }}
+department = {{ per_second = 1000000, burst = 1000000, per_day = 1000000000, per_90_days = 4000000000 }}
 subject = {{ per_day = 100000, per_90_days = 4000000000 }}
 attempts = {{ per_day = 100000, per_90_days = 4000000000 }}
 subject_alarm_per_day = 100000
+[quotas.caller]
+per_second = 1000000
+burst = 1000000
+per_day = {caller_per_day}
+per_90_days = 4000000000
 {civil}
 {social}
 "#

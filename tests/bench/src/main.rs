@@ -15,6 +15,7 @@ use throughput::Contender;
 mod client;
 mod departments;
 mod fixture;
+mod flood;
 mod gateway;
 mod histogram;
 mod load;
@@ -62,6 +63,8 @@ enum Scenario {
     Neighbours,
     /// What callers feel while the configuration is reloaded.
     Reload,
+    /// What a million refusals leave in the query log.
+    Flood,
     /// Memory with 10,000 idle connections and 1,000 questions in flight.
     Memory,
 }
@@ -106,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
                 Scenario::Throughput => throughput::run(arguments, &people).await,
                 Scenario::Neighbours => neighbours::run(arguments, &people).await,
                 Scenario::Reload => reload::run(arguments, &people).await,
+                Scenario::Flood => flood::run(&people).await,
                 Scenario::Memory => memory::run(&people).await,
             }
         };

@@ -58,6 +58,20 @@ impl Sample {
         questions.collect()
     }
 
+    /// Questions that are refused without an entry of their own: every other one over the caller's
+    /// allotment, the others about a predicate that there is not.
+    pub fn flood(&self) -> Vec<Question> {
+        let refused = self.people.iter().enumerate().map(|(number, person)| {
+            let (predicate, statuses, code): (_, &'static [u16], _) = match number % 2 {
+                0 => ("civil-registry/age-at-least@1", &[429], "caller-quota-exhausted"),
+                _ => ("civil-registry/shoe-size@1", &[400], "unknown-predicate"),
+            };
+            let right = (statuses, format!(r#""code":"{code}""#));
+            Question::json(predicate, r#"{"years":18}"#, &person.identifiers.passport, right)
+        });
+        refused.collect()
+    }
+
     /// Is this person insured? Asked of a department that hangs, so the right reply is a fault of
     /// its deadline or, while it rests, a refusal.
     pub fn insured_of_a_hanging_department(&self) -> Vec<Question> {

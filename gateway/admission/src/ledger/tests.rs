@@ -129,6 +129,16 @@ fn a_subjects_count_is_the_callers_own_and_its_familys_own() {
 }
 
 #[test]
+fn whoever_has_used_up_both_spans_is_told_of_the_later_one() {
+    let desk = Desk::empty();
+    let limits = AskingLimits { subject: allotment(1, 1), ..limits(100, 1, 1) };
+    desk.ask(("one-window", AGE, 7), &limits, Verdict::Yes, NOW_MS);
+    let spent = desk.reserve(("one-window", AGE, 7), &limits, NOW_MS).err().unwrap();
+    let later = NOW_MS + spent.free_in_ms as i64;
+    assert!(desk.reserve(("one-window", AGE, 7), &limits, later).is_ok(), "as it was told");
+}
+
+#[test]
 fn attempts_that_match_are_free_and_those_in_flight_count() {
     let (desk, limits) = (Desk::empty(), limits(100, 1, 2));
     let about = ("one-window", NAME, 7);

@@ -32,13 +32,19 @@ fn the_narrowest_quota_written_is_the_one_that_counts() {
         [quotas.callers.one-window]
         caller = { per_second = 5, burst = 6 }
         [quotas.callers.school.departments]
-        civil-registry = { per_second = 7, burst = 8 }"#,
+        civil-registry = { per_second = 7, burst = 8, per_day = 9, per_90_days = 10 }
+        [quotas.callers.pension-office]
+        subject = { per_day = 11, per_90_days = 12 }"#,
     )
     .unwrap();
+    let office = &plan.quotas[&caller("pension-office")];
+    assert_eq!(office.subject, Allotment { per_day: 11, per_90_days: 12 });
+    assert_eq!(office.attempts, plan.quotas[&caller("school")].attempts);
+    let other = QuotaLimits { per_day: 9, per_90_days: 10, ..quota(7, 8) };
     for (id, own, civil_registry, social_insurance) in [
         ("court-registry", quota(1, 2), quota(3, 4), quota(3, 4)),
         ("one-window", quota(5, 6), quota(3, 4), quota(3, 4)),
-        ("school", quota(1, 2), quota(7, 8), quota(3, 4)),
+        ("school", quota(1, 2), other, quota(3, 4)),
     ] {
         let rates = &plan.quotas[&caller(id)];
         let at: Vec<_> = rates.departments.values().copied().collect();
@@ -57,7 +63,12 @@ fn all_mistakes_come_at_once_in_the_order_of_the_keys() {
         purposes = ["benefit-claim"]
         [quotas]
         caller = { per_second = 1000001, burst = 1 }
+        department = { per_second = 1, burst = 1, per_day = 0 }
+        subject = { per_day = 30, per_90_days = 29 }
+        attempts = { per_day = 100001, per_90_days = 100001 }
+        subject_alarm_per_day = 0
         [quotas.callers.stranger]
+        attempts = { per_day = 0, per_90_days = 1 }
         [quotas.callers.school.departments]
         land = { per_second = 1, burst = 1000001 }
         [departments.harbour]
@@ -80,11 +91,16 @@ fn all_mistakes_come_at_once_in_the_order_of_the_keys() {
         "grants[0].caller: no caller is named \"nobody\"; write one of court-registry, one-window, \
          pension-office, school",
         "quotas.caller.per_second: 1000001 is out of range; write 1 to 1000000",
+        "quotas.department.per_day: 0 is out of range; write 1 to 1000000000",
+        "quotas.subject.per_90_days: 29 is out of range; write 30 to 4000000000",
+        "quotas.attempts.per_day: 100001 is out of range; write 1 to 100000",
+        "quotas.subject_alarm_per_day: 0 is out of range; write 1 to 100000",
         "quotas.callers.school.departments.land: no department is named \"land\"; write one of \
          civil-registry, social-insurance",
         "quotas.callers.school.departments.land.burst: 1000001 is out of range; write 1 to 1000000",
         "quotas.callers.stranger: no caller is named \"stranger\"; write one of court-registry, \
          one-window, pension-office, school",
+        "quotas.callers.stranger.attempts.per_day: 0 is out of range; write 1 to 100000",
         "departments.civil-registry.protection.concurrency_max: 0 is out of range; write 1 to 1024",
         "departments.civil-registry.protection.waiting_max: 4097 is out of range; write 0 to 4096",
         "departments.civil-registry.protection.wait_ms_max: \
@@ -121,6 +137,7 @@ fn a_key_nobody_knows_and_a_rate_of_zero_do_not_parse() {
         ("departments = { a = { breaker = { rest_s = 1 } } }", "unknown field `rest_s`"),
         ("quotas = { caller = { per_second = 0, burst = 1 } }", "nonzero"),
         ("quotas = { caller = { per_second = 1 } }", "missing field `burst`"),
+        ("quotas = { subject = { per_day = 1 } }", "missing field `per_90_days`"),
         ("grants = [{ caller = \"a\", predicates = [] }]", "missing field `purposes`"),
     ] {
         let error = toml::from_str::<AdmissionSettings>(toml).expect_err(toml).to_string();

@@ -290,15 +290,12 @@ async fn a_killed_gateway_knows_what_was_asked_with_a_snapshot_and_without() {
         for _ in 0..ages {
             assert_eq!(client.ask(&age(18, WIDOW)).await.says(), "yes");
         }
+        // These count for nobody, and make enough entries for a snapshot.
+        for _ in 0..5 * attempts {
+            assert_eq!(client.ask(&name_matches(&widow, WIDOW)).await.says(), "yes");
+        }
         for _ in 0..attempts {
             assert_eq!(client.ask(&name_matches("不是", WIDOW)).await.says(), "no");
-        }
-        for _ in 0..5 {
-            // These count for nobody, and make enough entries for a snapshot.
-            if attempts > 0 {
-                let matched = client.ask(&name_matches(&widow, WIDOW)).await;
-                assert_eq!(matched.says(), "yes", "{}", matched.json);
-            }
         }
         if attempts > 0 {
             break_one(&ground, &mut client).await;
