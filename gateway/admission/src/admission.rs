@@ -1,9 +1,9 @@
 //! The order in which a query is checked, and the permit it ends in.
 //!
 //! Owns the sequence caller quota → policy → quota at the department → allotments there and about
-//! the subject → kill switch → maintenance → breaker → bulkhead, and nothing of what each decides. It must never let a later check
-//! run before an earlier one: what a caller may not ask must not cost a department anything, not
-//! even a probe.
+//! the subject → kill switch → maintenance → breaker → bulkhead, and nothing of what each of them
+//! decides. It must never let a later check run before an earlier one: what a caller may not ask
+//! must not cost a department anything, not even a probe.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -131,8 +131,8 @@ impl<C: Clock + Clone> Admission<C> {
 
     /// Admission by another plan in the place of this one. Departments keep their switch, the state
     /// of their breaker and everybody who is in or waits, callers keep what they have in flight and
-    /// have asked, and every quota whose rate stays; one with another rate begins full. Departments that stay
-    /// take over their settings at once, also for queries of this admission.
+    /// have asked, and every quota whose rate stays; one with another rate begins full. Departments
+    /// that stay take over their settings at once, also for queries of this admission.
     #[must_use]
     pub fn succeed(&self, plan: AdmissionPlan) -> Self {
         let (clock, civil_now) = (self.clock.clone(), Arc::clone(&self.civil_now));
@@ -229,13 +229,14 @@ impl<C: Clock + Clone> Admission<C> {
     }
 
     /// Every check after the caller's own quota; `operator` has the roles that a signed token gives
-    /// the operator, or is none without one, and `subject` is the query's. Waits at the department's bulkhead only, for at
-    /// most its `wait_ms_max` and never past `deadline`. Dropping the future gives everything back.
+    /// the operator, or is none without one, and `subject` is the query's. Waits at the
+    /// department's bulkhead only, for at most its `wait_ms_max` and never past `deadline`.
+    /// Dropping the future gives everything back.
     ///
     /// # Errors
     /// `NotGranted`, `DepartmentQuota`, `SubjectQuota`, `AttemptsExhausted`, `DepartmentKilled`,
-    /// `DepartmentMaintenance`, `BreakerOpen`, `BulkheadFull`, or `GatewayBusy` where there are more
-    /// subjects than can be counted.
+    /// `DepartmentMaintenance`, `BreakerOpen`, `BulkheadFull`, or `GatewayBusy` where there are
+    /// more subjects than can be counted.
     pub async fn admit(
         &self,
         caller: &CallerId,

@@ -1,7 +1,7 @@
 //! How often: a rate and a burst, as the generic cell rate algorithm (ITU-T I.371) counts them.
 //!
-//! Owns one limiter, and the figures the `RateLimit` headers show of it and of allotments. It never delays and never grows:
-//! a question fits now, or the answer says when it would.
+//! Owns one limiter, and the figures the `RateLimit` headers show of it and of allotments. It
+//! never delays and never grows: a question fits now, or the answer says when it would.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

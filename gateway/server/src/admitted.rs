@@ -13,8 +13,8 @@ use crate::operator::Operator;
 use crate::record::LogUnavailable;
 use crate::wire;
 
-/// A question that gets an entry, whatever becomes of it: it is well formed, counted for its caller,
-/// and the query log knows its subject. Made by [`Posed::by`] only.
+/// A question that gets an entry, whatever becomes of it: it is well formed, counted for its
+/// caller, and the query log knows its subject. Made by [`Posed::by`] only.
 pub struct Posed {
     pub(crate) caller: Caller,
     pub(crate) query: Query,
@@ -24,6 +24,8 @@ pub struct Posed {
     pub(crate) charge: Charge,
     /// What is nearly used up of the caller's allotment.
     pub(crate) quotas: Vec<QuotaReading>,
+    /// When it was posed: what its answer's time is counted from.
+    pub(crate) since: Instant,
 }
 
 /// A query that admission let through. Made by [`Admitted::by`] only; holds what is given back with
@@ -58,6 +60,7 @@ impl Posed {
         caller: &Caller,
         asked: wire::Asked,
     ) -> Result<Result<Self, NotPosed>, LogUnavailable> {
+        let since = Instant::now();
         let (query, token) = match gateway.resolve(caller, asked) {
             Ok(resolved) => resolved,
             Err(refusal) => return Ok(Err(CallerRefused { refusal, reading: None })),
@@ -67,7 +70,7 @@ impl Posed {
             Err(refused) => return Ok(Err(refused)),
         };
         let subject = gateway.record.subject(&query)?;
-        Ok(Ok(Self { caller: caller.clone(), query, token, subject, charge, quotas }))
+        Ok(Ok(Self { caller: caller.clone(), query, token, subject, charge, quotas, since }))
     }
 }
 

@@ -39,8 +39,8 @@ pub async fn answer(
         Ok(admitted) => admitted,
         Err(refused) => return gateway.record.refuse(*refused).await,
     };
-    let asked = gateway.record.ask(admitted).await?;
-    let outcome = gateway.ask_department(&asked).await;
+    let mut asked = gateway.record.ask(admitted).await?;
+    let outcome = gateway.ask_department(&mut asked).await;
     let logged = gateway.record.conclude(asked, outcome).await?;
     claimed.keep(logged.kept());
     Ok(logged)

@@ -372,6 +372,10 @@ pub struct DepartmentSettings {
     /// Time for one question, waiting included, in milliseconds.
     #[serde(default = "defaults::deadline_ms")]
     pub deadline_ms: u64,
+    /// Answers whose time could tell what they do not say leave at a multiple of this after their
+    /// question, in milliseconds.
+    #[serde(default = "defaults::response_quantum_ms")]
+    pub response_quantum_ms: u64,
     /// Starts switched off.
     #[serde(default)]
     pub switched_off: bool,
@@ -440,6 +444,11 @@ impl DepartmentSettings {
     /// Time for one question.
     pub fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms)
+    }
+
+    /// The step of time at which answers leave that must not tell by it what they do not say.
+    pub fn response_quantum(&self) -> Duration {
+        Duration::from_millis(self.response_quantum_ms)
     }
 }
 
@@ -549,5 +558,11 @@ mod defaults {
     /// A clerk waits; a registry that needs longer than 5 seconds is down for him.
     pub fn deadline_ms() -> u64 {
         5_000
+    }
+
+    /// Longer than most registries take, so that nearly all answers leave at the first multiple;
+    /// no clerk notices it.
+    pub fn response_quantum_ms() -> u64 {
+        100
     }
 }

@@ -1,5 +1,5 @@
-//! What was asked so far, counted again from the query log at a start, and a snapshot of it, so that
-//! a start need not read 90 days of entries.
+//! What was asked so far, counted again from the query log at a start, and a snapshot of it, so
+//! that a start need not read 90 days of entries.
 //!
 //! Owns when a snapshot is made and which entries are read. What they count is admission's.
 
@@ -78,9 +78,7 @@ impl Counting {
         if let Some((covered, content)) = self.log.kept_snapshot()? {
             match Rebuild::restore(&content, self.zone.clone(), &self.catalogue) {
                 Ok(rebuild) => return Ok((rebuild, covered)),
-                Err(why) => {
-                    tracing::warn!(%why, "the snapshot of counts is of no use; reading the entries");
-                }
+                Err(why) => tracing::warn!(%why, "the snapshot of counts is of no use"),
             }
         }
         let since_ms = unix_ms((self.now)()).saturating_sub(REACH_MS);

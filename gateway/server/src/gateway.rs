@@ -11,7 +11,7 @@ use jumpgate_catalogue::{
 use jumpgate_querylog::Digests;
 use jumpgate_runtime::Adapter;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
 use crate::admitted::Posed;
@@ -161,16 +161,27 @@ impl Gateway {
         Instant::now() + deadline
     }
 
-    /// Asks the department of a question that is on record.
-    pub(crate) async fn ask_department(&self, asked: &Asked) -> Outcome {
-        match self.departments.get(&asked.query().predicate().department) {
+    /// Asks the department of a question that is on record. What its time could tell is held back
+    /// here, before the closing entry, whose time is told too.
+    pub(crate) async fn ask_department(&self, asked: &mut Asked) -> Outcome {
+        let id = &asked.query().predicate().department;
+        let outcome = match self.departments.get(id) {
             Some(department) => department.ask(asked).await,
             // Admission lets no query through to a department without configuration.
             None => Outcome {
                 found: Err(Fault::before_effect(FaultCode::GatewayInternal)),
                 received: None,
             },
+        };
+        let took = asked.settle(&outcome);
+        let predicate = asked.query().predicate();
+        self.telemetry.department_took(&predicate.department, took);
+        if predicate.leaves_on_quantum() {
+            let settings = self.settings.departments.get(predicate.department.as_str());
+            let quantum = settings.map(DepartmentSettings::response_quantum).unwrap_or_default();
+            sleep_until(asked.next_multiple(quantum)).await;
         }
+        outcome
     }
 
     /// The configured departments.

@@ -43,7 +43,9 @@ struct Bindings {
 /// recorded as failed by the gateway.
 pub struct Asked {
     query: Query,
-    permit: Permit,
+    /// None once the department has answered.
+    permit: Option<Permit>,
+    posed: Instant,
     deadline: Instant,
     in_flight: InFlightGuard,
     quotas: Vec<QuotaReading>,
@@ -143,7 +145,7 @@ impl Record {
         let Admitted { posed, mut permit, deadline, in_flight } = admitted;
         let header = self.header(&posed, Some(permit.rule()));
         let ticket = self.log.ask(header).await.map_err(unavailable)?;
-        let Posed { query, charge, mut quotas, .. } = posed;
+        let Posed { query, charge, mut quotas, since: posed, .. } = posed;
         charge.keep(ticket.time_ms());
         permit.asked(ticket.time_ms());
         quotas.extend_from_slice(permit.quotas());
@@ -156,20 +158,17 @@ impl Record {
                  quotas.subject_alarm_per_day; the entry has the subject's pseudonym"
             );
         }
-        Ok(Asked { query, permit, deadline, in_flight, quotas, ticket, since })
+        let permit = Some(permit);
+        Ok(Asked { query, permit, posed, deadline, in_flight, quotas, ticket, since })
     }
 
-    /// Puts the outcome on record, durable before it returns, and gives back what admission lent.
+    /// Puts the outcome on record, durable before it returns.
     ///
     /// # Errors
     /// The log cannot be written.
     pub async fn conclude(&self, asked: Asked, outcome: Outcome) -> Result<Logged, LogUnavailable> {
-        let Asked { query, permit, in_flight, quotas, ticket, since, .. } = asked;
+        let Asked { query, in_flight, quotas, ticket, .. } = asked;
         let predicate = query.predicate();
-        self.telemetry.department_took(&predicate.department, since.elapsed());
-        // The department is free from here on; only the caller still waits for the sync.
-        let verdict = outcome.found.ok().map(|finding| predicate.verdict(finding).0);
-        permit.settle(Settled::of(outcome.found.err().map(|fault| fault.code)), verdict);
         let (said, closing) = match outcome.found {
             Ok(finding) => {
                 let (verdict, reason) = predicate.verdict(finding);
@@ -291,7 +290,26 @@ impl Asked {
 
     /// True while the department's breaker allows a retry.
     pub fn breaker_agrees(&self) -> bool {
-        self.permit.breaker_agrees()
+        self.permit.as_ref().is_some_and(Permit::breaker_agrees)
+    }
+
+    /// Gives back what admission lent, and says how long the department took: it is free from here
+    /// on, only the caller still waits.
+    pub(crate) fn settle(&mut self, outcome: &Outcome) -> Duration {
+        let verdict = outcome.found.ok().map(|finding| self.query.predicate().verdict(finding).0);
+        if let Some(permit) = self.permit.take() {
+            let fault = outcome.found.err().map(|fault| fault.code);
+            permit.settle(Settled::of(fault), verdict);
+        }
+        self.since.elapsed()
+    }
+
+    /// When the next multiple of `quantum` after the question is over. It is counted from the
+    /// question and not by the clock, by which an answer that takes a millisecond longer would
+    /// cross an edge oftener, and so leave a millisecond later on the average.
+    pub(crate) fn next_multiple(&self, quantum: Duration) -> Instant {
+        let quanta = self.posed.elapsed().as_nanos().div_ceil(quantum.as_nanos().max(1)).max(1);
+        self.posed + quantum.saturating_mul(u32::try_from(quanta).unwrap_or(u32::MAX))
     }
 }
 

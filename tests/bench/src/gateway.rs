@@ -173,10 +173,14 @@ predicates = ["civil-registry/*", "social-insurance/*"]
 purposes = ["*"]
 
 [quotas]
-department = {{ per_second = 1000000, burst = 1000000, per_day = 1000000000, per_90_days = 4000000000 }}
 subject = {{ per_day = 100000, per_90_days = 4000000000 }}
 attempts = {{ per_day = 100000, per_90_days = 4000000000 }}
 subject_alarm_per_day = 100000
+[quotas.department]
+per_second = 1000000
+burst = 1000000
+per_day = 1000000000
+per_90_days = 4000000000
 [quotas.caller]
 per_second = 1000000
 burst = 1000000

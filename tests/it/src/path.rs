@@ -3,6 +3,7 @@
 mod batches;
 mod proofs;
 mod replay;
+mod timing;
 
 use jumpgate_catalogue::Verdict;
 use jumpgate_querylog::{FieldId, Kind, Proven, QueryLog};

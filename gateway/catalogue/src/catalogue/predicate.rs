@@ -72,6 +72,14 @@ impl Predicate {
         self.cell.and_then(|cell| cell.first_day_of_next(today))
     }
 
+    /// True if the time that an answer takes could tell what the verdict does not: that there is no
+    /// record where `absent` is told as `yes` or `no`, how long the record is, or that the answer
+    /// was implied by others. Such an answer leaves at a multiple of the department's quantum.
+    pub fn leaves_on_quantum(&self) -> bool {
+        let hides_absence = self.absent != Verdict::Undetermined;
+        hides_absence || self.timing == Timing::SeveralReplies || self.clock == Clock::Exact
+    }
+
     /// The parameter of that name.
     pub fn parameter(&self, name: &str) -> Option<&ParameterSpec> {
         self.parameters.iter().find(|spec| &*spec.name == name)

@@ -291,6 +291,10 @@ fn check_departments(settings: &Settings, catalogue: Option<&Catalogue>, mistake
             let mend = format!("must be 1 to {DEADLINE_MS_MAX}");
             mistakes.add(format!("{at}.deadline_ms"), mend);
         }
+        if !(1..=QUANTUM_MS_MAX).contains(&department.response_quantum_ms) {
+            let mend = format!("must be 1 to {QUANTUM_MS_MAX}");
+            mistakes.add(format!("{at}.response_quantum_ms"), mend);
+        }
         if let Err(error) = fs::metadata(&department.component) {
             let mend = format!("{}: {error}", department.component.display());
             mistakes.add(format!("{at}.component"), mend);
@@ -318,3 +322,5 @@ fn check_grants(settings: &Settings, mistakes: &mut Mistakes) {
 const SNAPSHOT_ENTRIES: RangeInclusive<u64> = 10..=100_000_000;
 /// A counter does not wait longer than a minute for one answer.
 const DEADLINE_MS_MAX: u64 = 60_000;
+/// A clerk does not wait ten seconds because a registry is sometimes slow.
+const QUANTUM_MS_MAX: u64 = 10_000;

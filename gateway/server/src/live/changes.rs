@@ -245,6 +245,7 @@ fn parts_that_differ(
         ("component", old.component != new.component),
         ("reveal_subject", old.reveal_subject != new.reveal_subject),
         ("deadline_ms", old.deadline_ms != new.deadline_ms),
+        ("response_quantum_ms", old.response_quantum_ms != new.response_quantum_ms),
         ("switched_off", old.switched_off != new.switched_off),
         ("policy", old.policy != new.policy),
         ("protection", old.protection != new.protection),
