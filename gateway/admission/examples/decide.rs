@@ -77,7 +77,7 @@ fn main() -> Result<(), Fault> {
 
 /// What each subject's one question by some caller leaves.
 fn ledger(catalogue: &Catalogue, callers: &[CallerId], now: &Zoned) -> Arc<Ledger> {
-    let mut rebuild = Rebuild::new(now.time_zone().clone(), catalogue);
+    let mut rebuild = Rebuild::new(now.time_zone().clone(), catalogue, 0);
     let at_ms = u64::try_from(now.timestamp().as_millisecond()).unwrap_or(0);
     for subject in 0..SUBJECTS {
         let caller = callers[subject as usize % callers.len()].as_str();

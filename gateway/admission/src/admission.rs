@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use jiff::Zoned;
@@ -26,7 +27,7 @@ use crate::ledger::{
 use crate::policy::{Decision, Policy, PolicyQuestion, RuleId};
 use crate::quota::{AllotmentNames, Limiter, QuotaReading};
 use crate::settings::{
-    AdmissionPlan, Allotment, CallerLimits, DepartmentSettings, QuotaLimits, RoleName,
+    AdmissionPlan, Allotment, CallerLimits, DepartmentSettings, Quota, RoleName,
 };
 
 /// Decides whether a query may be asked now. One for the whole gateway; shared by reference.
@@ -116,7 +117,6 @@ pub struct Permit<C: Clock = DefaultClock> {
     quotas: Vec<QuotaReading>,
     /// None once it is settled.
     reservation: Option<Reservation>,
-    is_alarming: bool,
     // Dropped in this order: the breaker hears the outcome before the slot wakes the next query.
     ticket: Ticket<C>,
     slot: Slot,
@@ -278,14 +278,14 @@ impl<C: Clock + Clone> Admission<C> {
             Decision::NotGranted => return Err((Denied::NotGranted, None, Vec::new())),
         };
         let (reserved, quotas) = self.reserve(caller, department.id(), query, subject);
-        let (reservation, is_alarming) = match reserved {
-            Ok(reserved) => reserved,
+        let reservation = match reserved {
+            Ok(reservation) => reservation,
             Err(denied) => return Err((denied, Some(rule), quotas)),
         };
         match department.enter(deadline, &*self.civil_now).await {
             Ok((ticket, slot)) => {
                 let (department, reservation) = (Arc::clone(department), Some(reservation));
-                Ok(Permit { department, rule, quotas, reservation, is_alarming, ticket, slot })
+                Ok(Permit { department, rule, quotas, reservation, ticket, slot })
             }
             Err(denied) => Err((denied, Some(rule), quotas)),
         }
@@ -299,7 +299,7 @@ impl<C: Clock + Clone> Admission<C> {
         department: &DepartmentId,
         query: &Query,
         subject: SubjectNumber,
-    ) -> (Result<(Reservation, bool), Denied>, Vec<QuotaReading>) {
+    ) -> (Result<Reservation, Denied>, Vec<QuotaReading>) {
         // A permitted caller is configured, and a configured one has quotas at each department of
         // the catalogue, which has the predicate.
         let Some(quotas) = self.callers.get(caller) else {
@@ -320,12 +320,15 @@ impl<C: Clock + Clone> Admission<C> {
         let (caller, department) = (quotas.number, at.number);
         let asking = Asking { caller, department, subject, family };
         match self.ledger.reserve(asking, &at.limits, now_ms) {
-            Ok((reservation, left, is_alarming)) => {
+            Ok((reservation, left)) => {
                 let until_ms = |day| self.ledger.until_ms(day, now_ms);
                 readings.extend(at.names.nearly_spent(&left, until_ms));
-                (Ok((reservation, is_alarming)), readings)
+                (Ok(reservation), readings)
             }
-            Err(NotReserved::Full) => (Err(Denied::TooManySubjects), readings),
+            Err(NotReserved::Full { free_in_ms }) => {
+                let retry_after = Duration::from_millis(free_in_ms);
+                (Err(Denied::TooManySubjects { retry_after }), readings)
+            }
             Err(NotReserved::Spent(spent)) => {
                 if spent.of == Scope::Department {
                     readings.push(at.names.spent(&spent));
@@ -386,27 +389,26 @@ impl<C: Clock + Clone> CallerQuotas<C> {
     fn new(
         id: &CallerId,
         limits: &CallerLimits,
-        subject_alarm_per_day: u32,
+        alarm_per_day: u32,
         past: Option<&Self>,
         ledger: &Ledger,
         clock: &C,
     ) -> Self {
-        let limiter = |policy: &str, quota: &QuotaLimits, past: Option<&Arc<Limiter<C>>>| {
-            let rate = quota.rate();
-            let kept = past.filter(|past| past.rate() == rate).map(Arc::clone);
-            kept.unwrap_or_else(|| Arc::new(Limiter::new(policy, rate, clock)))
+        let limiter = |policy: &str, quota: &Quota, past: Option<&Arc<Limiter<C>>>| {
+            let kept = past.filter(|past| past.rate() == quota.rate).map(Arc::clone);
+            kept.unwrap_or_else(|| Arc::new(Limiter::new(policy, quota.rate, clock)))
         };
-        let at_department = |(id, quota): (&DepartmentId, &QuotaLimits)| {
+        let at_department = |(id, quota): (&DepartmentId, &Quota)| {
             let past = past.and_then(|past| past.departments.get(id));
             let policy = format!("caller/{id}");
             let quotas = QuotasAt {
                 number: ledger.department(id),
                 limiter: limiter(&policy, quota, past.map(|past| &past.limiter)),
                 limits: AskingLimits {
-                    department: quota.allotment(),
+                    department: quota.allotment,
                     subject: limits.subject,
                     attempts: limits.attempts,
-                    subject_alarm_per_day,
+                    alarm_per_day,
                 },
                 names: AllotmentNames::of(&policy),
             };
@@ -415,7 +417,7 @@ impl<C: Clock + Clone> CallerQuotas<C> {
         Self {
             number: ledger.caller(id),
             own: limiter("caller", &limits.own, past.map(|past| &past.own)),
-            allotment: limits.own.allotment(),
+            allotment: limits.own.allotment,
             names: AllotmentNames::of("caller"),
             departments: limits.departments.iter().map(at_department).collect(),
         }
@@ -444,17 +446,11 @@ impl<C: Clock> Permit<C> {
         &self.quotas
     }
 
-    /// The question is on record since `at_ms`, in Unix milliseconds: from here on it counts.
-    pub fn asked(&mut self, at_ms: u64) {
-        if let Some(reservation) = &mut self.reservation {
-            reservation.asked(at_ms);
-        }
-    }
-
-    /// True if all callers together have now asked about the subject so often on this day that
-    /// somebody should look at it.
-    pub fn is_alarming(&self) -> bool {
-        self.is_alarming
+    /// The question is on record since `at_ms`, in Unix milliseconds: from here on it counts. True
+    /// if all callers together have now asked about the subject so often on this day that somebody
+    /// should look at it; once a day.
+    pub fn asked(&mut self, at_ms: u64) -> bool {
+        self.reservation.as_mut().is_some_and(|it| it.asked(at_ms))
     }
 
     /// True while a retry may still be made: the department is switched on and its breaker has not

@@ -21,7 +21,7 @@ pub(crate) enum Denied {
     /// An allotment at the department or about the subject is used up.
     Spent(Spent),
     /// There are more subjects than can be counted.
-    TooManySubjects,
+    TooManySubjects { retry_after: Duration },
     /// The department is switched off.
     Killed { notice: Option<Notice> },
     /// The department is in a maintenance window.
@@ -46,10 +46,11 @@ impl From<Denied> for Refusal {
             ),
             Denied::Quota(spent) => quota(RefusalCode::DepartmentQuota, "this department", &spent),
             Denied::Spent(spent) => allotment(&spent),
-            Denied::TooManySubjects => Self::new(
+            Denied::TooManySubjects { retry_after } => Self::new(
                 RefusalCode::GatewayBusy,
                 "the gateway keeps count of as many subjects as it can; tell its operator",
-            ),
+            )
+            .after(retry_after),
             Denied::Killed { notice } => Self::new(
                 RefusalCode::DepartmentKilled,
                 "wait until the department is switched on again",

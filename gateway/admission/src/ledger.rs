@@ -62,7 +62,8 @@ struct Shard {
     cleared: Day,
 }
 
-/// What a count about a subject is of. `ALL` callers and families together have one of the day.
+/// What a count about a subject is of. `ALL` callers have one of the day for `ALL` families, and
+/// one where an alarm was raised on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
     subject: u32,
@@ -89,6 +90,8 @@ pub(crate) struct FamilyName {
 /// The families of a catalogue.
 pub(crate) struct Families {
     of: HashMap<PredicateId, Family>,
+    /// By the id without its version, for what was asked under a version that is gone.
+    of_any_version: HashMap<String, Family>,
 }
 
 /// Who asks what about whom, in the ledger's numbers.
@@ -106,7 +109,8 @@ pub(crate) struct AskingLimits {
     pub department: Allotment,
     pub subject: Allotment,
     pub attempts: Allotment,
-    pub subject_alarm_per_day: u32,
+    /// Questions of all callers about one subject that raise an alarm.
+    pub alarm_per_day: u32,
 }
 
 /// An allotment that does not hold one question more.
@@ -130,8 +134,10 @@ pub(crate) enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotReserved {
     Spent(Spent),
-    /// The ledger holds as many subjects as it may.
-    Full,
+    /// The ledger holds as many subjects as it may. It is cleared once a day.
+    Full {
+        free_in_ms: u64,
+    },
 }
 
 /// A question that gets an entry, counted for its caller. Dropped before that, it is given back.
@@ -151,6 +157,7 @@ pub(crate) struct Reservation {
     ledger: Arc<Ledger>,
     asking: Asking,
     day: Day,
+    alarm_per_day: u32,
     /// False once the question is on record: then nothing of it is given back here.
     holds_department: bool,
     /// False once the question is answered, unless the answer leaves nothing counted.
@@ -188,10 +195,19 @@ impl Ledger {
         predicates: impl IntoIterator<Item = (PredicateId, FamilyName)>,
     ) -> Families {
         let mut names = locked(&self.names);
-        let family = |(id, FamilyName { name, is_match })| {
-            (id, Family { number: names.families.number(&name), is_match })
-        };
-        Families { of: predicates.into_iter().map(family).collect() }
+        let (mut of, mut of_any_version) = (HashMap::new(), HashMap::new());
+        for (id, FamilyName { name, is_match }) in predicates {
+            let family = Family { number: names.families.number(&name), is_match };
+            of_any_version.insert(id.unversioned().to_owned(), family);
+            of.insert(id, family);
+        }
+        Families { of, of_any_version }
+    }
+
+    fn family_name(&self, family: Family) -> String {
+        let names = locked(&self.names);
+        let name = names.families.names.get(usize::from(family.number));
+        name.map(ToString::to_string).unwrap_or_default()
     }
 
     /// Counts one question more for its caller, if `allotment` holds it.
@@ -212,13 +228,13 @@ impl Ledger {
     }
 
     /// Counts one question more at its department and about its subject, if the allotments hold it.
-    /// The readings are of the department's allotment.
+    /// What is left is of the department's allotment.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         asking: Asking,
         limits: &AskingLimits,
         now_ms: i64,
-    ) -> Result<(Reservation, [Left; 2], bool), NotReserved> {
+    ) -> Result<(Reservation, [Left; 2]), NotReserved> {
         let day = self.calendar.day_of(now_ms);
         let (scope, allotment) = match asking.family.is_match {
             true => (Scope::Attempts, &limits.attempts),
@@ -233,21 +249,17 @@ impl Ledger {
         let left = left.map_err(NotReserved::Spent)?;
         // From here on its drop gives back what the department has counted, and the lock below is
         // dropped before it.
-        let mut reservation = Reservation::new(self, asking, day);
-        let (key, all) = asking.keys();
+        let mut reservation = Reservation::new(self, asking, day, limits.alarm_per_day);
+        let key = asking.key();
         let mut shard = self.shard(asking.subject);
         shard.clear(day);
         if shard.counts.len() >= SHARD_COUNTS_MAX && !shard.counts.contains_key(&key) {
-            return Err(NotReserved::Full);
+            return Err(NotReserved::Full { free_in_ms: self.until_ms(day + 1, now_ms) });
         }
         let days = shard.counts.entry(key).or_default();
         self.take(days, allotment, scope, day, now_ms).map_err(NotReserved::Spent)?;
-        let together = shard.counts.entry(all).or_default();
-        together.forget_before(day);
-        together.add(day);
-        let is_alarming = together.on(day) == limits.subject_alarm_per_day;
         reservation.holds_subject = true;
-        Ok((reservation, left, is_alarming))
+        Ok((reservation, left))
     }
 
     fn take(
@@ -258,6 +270,7 @@ impl Ledger {
         day: Day,
         now_ms: i64,
     ) -> Result<[Left; 2], Spent> {
+        days.forget_before(days::first_until(day));
         // Where both spans are used up, the one that is free again later counts.
         let spent = days.left(allotment, day).into_iter().filter(|left| left.remaining == 0);
         if let Some(left) = spent.max_by_key(|left| left.from) {
@@ -284,15 +297,32 @@ impl Ledger {
     }
 
     fn move_subject(&self, asking: &Asking, from: Day, to: Option<Day>) {
-        let (key, all) = asking.keys();
+        let key = asking.key();
         let mut shard = self.shard(asking.subject);
-        for key in [key, all] {
-            let days = shard.counts.entry(key).or_default();
-            days.shift(from, to);
-            if days.is_empty() {
-                shard.counts.remove(&key);
-            }
+        let days = shard.counts.entry(key).or_default();
+        days.shift(from, to);
+        if days.is_empty() {
+            shard.counts.remove(&key);
         }
+    }
+
+    /// Counts a question for all callers together. It is never given back: it was asked.
+    fn count_together(&self, subject: SubjectNumber, day: Day) -> u32 {
+        let mut shard = self.shard(subject);
+        let together = shard.counts.entry(Key::together(subject, ALL)).or_default();
+        together.forget_before(day);
+        together.add(day);
+        together.on(day)
+    }
+
+    /// True the first time that it is called for the subject on that day.
+    fn is_first_alarm(&self, subject: SubjectNumber, day: Day) -> bool {
+        let mut shard = self.shard(subject);
+        let raised = shard.counts.entry(Key::together(subject, ALARMED)).or_default();
+        let is_first = raised.on(day) == 0;
+        raised.forget_before(day);
+        raised.add(day);
+        is_first
     }
 
     fn shard(&self, subject: SubjectNumber) -> MutexGuard<'_, Shard> {
@@ -323,19 +353,22 @@ impl Drop for Charge {
 
 impl Reservation {
     /// Of a question that its department has counted, and no subject yet.
-    fn new(ledger: &Arc<Ledger>, asking: Asking, day: Day) -> Self {
+    fn new(ledger: &Arc<Ledger>, asking: Asking, day: Day, alarm_per_day: u32) -> Self {
         let ledger = Arc::clone(ledger);
-        Self { ledger, asking, day, holds_department: true, holds_subject: false }
+        Self { ledger, asking, day, alarm_per_day, holds_department: true, holds_subject: false }
     }
 
     /// Of a question that is on record, counted there and for its subject.
     fn counted(ledger: &Arc<Ledger>, asking: Asking, day: Day) -> Self {
-        let ledger = Arc::clone(ledger);
-        Self { ledger, asking, day, holds_department: false, holds_subject: true }
+        let mut reservation = Self::new(ledger, asking, day, u32::MAX);
+        (reservation.holds_department, reservation.holds_subject) = (false, true);
+        reservation
     }
 
-    /// The question is on record since `at_ms`: it counts, on the day of its entry.
-    pub(crate) fn asked(&mut self, at_ms: u64) {
+    /// The question is on record since `at_ms`: it counts, on the day of its entry. True if all
+    /// callers together have now asked about the subject so often on this day that somebody should
+    /// look at it, once a day.
+    pub(crate) fn asked(&mut self, at_ms: u64) -> bool {
         self.holds_department = false;
         let day = self.ledger.calendar.day_of(signed(at_ms));
         if day != self.day {
@@ -344,6 +377,9 @@ impl Reservation {
             self.ledger.move_subject(&self.asking, from, to);
             self.day = day;
         }
+        let subject = self.asking.subject;
+        self.ledger.count_together(subject, day) >= self.alarm_per_day
+            && self.ledger.is_first_alarm(subject, day)
     }
 
     /// The question is answered, and stays counted for its subject; an attempt that succeeds is
@@ -366,12 +402,10 @@ impl Drop for Reservation {
 }
 
 impl Asking {
-    /// The key of the caller's own count, and that of all callers' together.
-    fn keys(&self) -> (Key, Key) {
-        // The log's handle table has fewer rows; beyond, subjects would share a count.
-        let subject = u32::try_from(self.subject.0).unwrap_or(u32::MAX);
-        let key = Key { subject, caller: self.caller, family: self.family.number };
-        (key, Key { subject, caller: ALL, family: ALL })
+    /// The key of the caller's own count.
+    fn key(&self) -> Key {
+        let (caller, family) = (self.caller, self.family.number);
+        Key { subject: self.subject.row(), caller, family }
     }
 
     fn at_department(&self) -> (Number, Option<Number>) {
@@ -379,9 +413,30 @@ impl Asking {
     }
 }
 
+impl Key {
+    /// Of all callers.
+    fn together(subject: SubjectNumber, family: Number) -> Self {
+        Self { subject: subject.row(), caller: ALL, family }
+    }
+}
+
+impl SubjectNumber {
+    /// The log's handle table has no more rows than this holds; beyond, subjects would share a
+    /// count.
+    fn row(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+}
+
 impl Families {
     pub(crate) fn of(&self, predicate: &PredicateId) -> Option<Family> {
         self.of.get(predicate).copied()
+    }
+
+    /// The family of what was asked once, perhaps under a version that is no more.
+    fn of_past(&self, predicate: &str) -> Option<Family> {
+        let id: PredicateId = predicate.parse().ok()?;
+        self.of(&id).or_else(|| self.of_any_version.get(id.unversioned()).copied())
     }
 }
 
@@ -389,7 +444,7 @@ impl Shard {
     /// Forgets, once a day, what no span reaches any more; of all callers together, what is not of
     /// today.
     fn clear(&mut self, today: Day) {
-        if self.cleared >= today {
+        if self.cleared == today {
             return;
         }
         self.cleared = today;
@@ -444,12 +499,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The caller and the family of what all callers ask together.
 const ALL: Number = Number::MAX;
+/// The family of what says that an alarm was raised.
+const ALARMED: Number = Number::MAX - 1;
 /// Callers, departments and families that can be told apart.
-const NAMES_MAX: Number = Number::MAX - 1;
+const NAMES_MAX: Number = Number::MAX - 2;
 /// So many that clearing one of ten million counts takes a few milliseconds.
 const SHARDS: usize = 64;
-/// With all shards, 32 million counts, which take about 2 GB; the log knows fewer subjects.
-const SHARD_COUNTS_MAX: usize = 512 * 1024;
+/// With all shards, 16 million counts, which take about 1 GB, and as much again while a snapshot is
+/// made; the log knows fewer subjects.
+const SHARD_COUNTS_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -163,12 +163,17 @@ pub struct QuotaLimits {
     pub per_second: NonZeroU32,
     /// Questions at once, 1 to 1 000 000.
     pub burst: NonZeroU32,
-    /// Questions on one civil day, 1 to 1 000 000 000.
-    #[serde(default = "per_day")]
-    pub per_day: u32,
-    /// Questions in 90 civil days, today included, `per_day` to 4 000 000 000.
-    #[serde(default = "per_90_days")]
-    pub per_90_days: u32,
+    /// Questions on one civil day, 1 to 1 000 000 000. Left out, as for every caller.
+    pub per_day: Option<u32>,
+    /// Questions in 90 civil days, today included, `per_day` to 4 000 000 000. Likewise.
+    pub per_90_days: Option<u32>,
+}
+
+/// A quota with what it has from the level above filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) rate: RateSettings,
+    pub(crate) allotment: Allotment,
 }
 
 /// A rate and a burst.
@@ -189,12 +194,15 @@ pub struct Allotment {
 }
 
 impl QuotaLimits {
-    pub(crate) fn rate(&self) -> RateSettings {
-        RateSettings { per_second: self.per_second, burst: self.burst }
-    }
-
-    pub(crate) fn allotment(&self) -> Allotment {
-        Allotment { per_day: self.per_day, per_90_days: self.per_90_days }
+    /// With `above` where it says nothing of its own.
+    fn under(&self, above: Allotment) -> Quota {
+        Quota {
+            rate: RateSettings { per_second: self.per_second, burst: self.burst },
+            allotment: Allotment {
+                per_day: self.per_day.unwrap_or(above.per_day),
+                per_90_days: self.per_90_days.unwrap_or(above.per_90_days),
+            },
+        }
     }
 }
 
@@ -254,8 +262,8 @@ pub struct AdmissionPlan {
 /// What one caller may ask, all defaults filled in.
 #[derive(Debug, Clone)]
 pub(crate) struct CallerLimits {
-    pub(crate) own: QuotaLimits,
-    pub(crate) departments: BTreeMap<DepartmentId, QuotaLimits>,
+    pub(crate) own: Quota,
+    pub(crate) departments: BTreeMap<DepartmentId, Quota>,
     pub(crate) subject: Allotment,
     pub(crate) attempts: Allotment,
 }
@@ -318,13 +326,23 @@ impl QuotaSettings {
         let own = self.callers.get(caller.as_str());
         let at = |id: &DepartmentId| own?.departments.get(id.as_str()).copied();
         CallerLimits {
-            own: own.and_then(|own| own.caller).unwrap_or(self.caller),
+            own: own.and_then(|own| own.caller).unwrap_or(self.caller).under(self.callers_own()),
             departments: (departments.iter())
-                .map(|id| (id.clone(), at(id).unwrap_or(self.department)))
+                .map(|id| (id.clone(), at(id).unwrap_or(self.department).under(self.at_each())))
                 .collect(),
             subject: own.and_then(|own| own.subject).unwrap_or(self.subject),
             attempts: own.and_then(|own| own.attempts).unwrap_or(self.attempts),
         }
+    }
+
+    /// What a caller has in all, if its own quota does not say.
+    fn callers_own(&self) -> Allotment {
+        self.caller.under(ALLOTMENT).allotment
+    }
+
+    /// What a caller has at a department, if its quota there does not say.
+    fn at_each(&self) -> Allotment {
+        self.department.under(ALLOTMENT).allotment
     }
 
     fn check(
@@ -333,8 +351,8 @@ impl QuotaSettings {
         departments: &BTreeSet<DepartmentId>,
         mistakes: &mut Mistakes,
     ) {
-        self.caller.check("quotas.caller", mistakes);
-        self.department.check("quotas.department", mistakes);
+        self.caller.check("quotas.caller", ALLOTMENT, mistakes);
+        self.department.check("quotas.department", ALLOTMENT, mistakes);
         self.subject.check("quotas.subject", SUBJECT_MAX, mistakes);
         self.attempts.check("quotas.attempts", SUBJECT_MAX, mistakes);
         let alarm = self.subject_alarm_per_day.into();
@@ -343,12 +361,12 @@ impl QuotaSettings {
             let key = format!("quotas.callers.{caller}");
             mistakes.known(&key, "caller", caller, callers);
             if let Some(rate) = quotas.caller {
-                rate.check(&format!("{key}.caller"), mistakes);
+                rate.check(&format!("{key}.caller"), self.callers_own(), mistakes);
             }
             for (department, rate) in &quotas.departments {
                 let key = format!("{key}.departments.{department}");
                 mistakes.known(&key, "department", department, departments);
-                rate.check(&key, mistakes);
+                rate.check(&key, self.at_each(), mistakes);
             }
             for (name, allotment) in [("subject", quotas.subject), ("attempts", quotas.attempts)] {
                 if let Some(allotment) = allotment {
@@ -360,12 +378,12 @@ impl QuotaSettings {
 }
 
 impl QuotaLimits {
-    fn check(self, key: &str, mistakes: &mut Mistakes) {
+    fn check(self, key: &str, above: Allotment, mistakes: &mut Mistakes) {
         let figures = [("per_second", self.per_second), ("burst", self.burst)];
         for (name, figure) in figures {
             mistakes.within(&format!("{key}.{name}"), figure.get().into(), 1..=RATE_MAX);
         }
-        self.allotment().check(key, PER_DAY_MAX, mistakes);
+        self.under(above).allotment.check(key, PER_DAY_MAX, mistakes);
     }
 }
 
@@ -524,29 +542,26 @@ const fn quota(per_second: u32, burst: u32) -> QuotaLimits {
     QuotaLimits {
         per_second: positive(per_second),
         burst: positive(burst),
-        per_day: PER_DAY,
-        per_90_days: PER_90_DAYS,
+        per_day: None,
+        per_90_days: None,
     }
 }
 
-fn per_day() -> u32 {
-    PER_DAY
-}
-
-fn per_90_days() -> u32 {
-    PER_90_DAYS
+/// With the allotment of every caller written out.
+const fn full(quota: QuotaLimits) -> QuotaLimits {
+    let (per_day, per_90_days) = (Some(ALLOTMENT.per_day), Some(ALLOTMENT.per_90_days));
+    QuotaLimits { per_day, per_90_days, ..quota }
 }
 
 /// A counter of a hundred clerks asks a few questions a second; this leaves it room for a morning
 /// rush, and a caller that runs wild stays a small part of what one node answers.
-const CALLER_QUOTA: QuotaLimits = quota(100, 200);
+const CALLER_QUOTA: QuotaLimits = full(quota(100, 200));
 /// Half of a caller's whole quota, so that one department's questions leave room for the others'.
-const DEPARTMENT_QUOTA: QuotaLimits = quota(50, 100);
+const DEPARTMENT_QUOTA: QuotaLimits = full(quota(50, 100));
 /// A counter of a hundred clerks asks some thousand questions a day. An entry with its sealed
-/// fields has about 550 bytes, two an answer: a caller that runs wild all day writes a gigabyte.
-const PER_DAY: u32 = 1_000_000;
-/// A month of days that are asked to the full.
-const PER_90_DAYS: u32 = 30_000_000;
+/// fields has about 550 bytes, two an answer: a caller that runs wild all day writes a gigabyte,
+/// and may do so on thirty days of ninety.
+const ALLOTMENT: Allotment = Allotment { per_day: 1_000_000, per_90_days: 30_000_000 };
 /// A person's matter needs a question once or twice, and again when a form was wrong; whoever asks
 /// every hour watches him.
 const SUBJECT_ALLOTMENT: Allotment = Allotment { per_day: 20, per_90_days: 200 };

@@ -151,12 +151,21 @@ impl Cipher {
         Ok((Fields::decode(opened)?, subject))
     }
 
-    /// Encrypts a snapshot in place and adds its tag.
-    pub fn seal_snapshot(&self, header: &[u8], nonce: [u8; NONCE_BYTES], content: &mut Vec<u8>) {
+    /// Encrypts a snapshot in place and returns its tag.
+    pub fn seal_snapshot(
+        &self,
+        header: &[u8],
+        nonce: [u8; NONCE_BYTES],
+        content: &mut [u8],
+    ) -> [u8; TAG_BYTES] {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.snapshots
-            .seal_in_place_append_tag(nonce, Aad::from(header), content)
+        let tag = self
+            .snapshots
+            .seal_in_place_separate_tag(nonce, Aad::from(header), content)
             .expect("sealing fails only above 256 GiB, and a snapshot has some hundred MiB");
+        let mut bytes = [0; TAG_BYTES];
+        bytes.copy_from_slice(tag.as_ref());
+        bytes
     }
 
     /// Decrypts what [`Cipher::seal_snapshot`] made, in place; none if it is anything else.
@@ -164,13 +173,10 @@ impl Cipher {
         &self,
         header: &[u8],
         nonce: [u8; NONCE_BYTES],
-        content: &mut Vec<u8>,
+        content: &mut [u8],
     ) -> Option<()> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let opened = self.snapshots.open_in_place(nonce, Aad::from(header), content).ok()?;
-        let bytes = opened.len();
-        content.truncate(bytes);
-        Some(())
+        self.snapshots.open_in_place(nonce, Aad::from(header), content).ok().map(drop)
     }
 
     /// The row that sealed fields name; none if they are of no subject, or are none.

@@ -108,6 +108,12 @@ impl Headroom {
         Err(LogUnavailable::NoHeadroom { free: self.free_bytes(), min })
     }
 
+    /// Bytes that must be free for so many more to be written that the log can do without.
+    pub fn wanted_with(&self, bytes: usize) -> u64 {
+        let ballast = if self.has_ballast() { 0 } else { self.ballast_bytes };
+        self.bytes_min.saturating_add(ballast).saturating_add(bytes as u64)
+    }
+
     /// Bytes that were free at the last look.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Ordering::Relaxed)

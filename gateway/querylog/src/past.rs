@@ -39,9 +39,9 @@ impl PastEntry<'_> {
     /// The verdict of an `answer`; none in other entries, and where the subject is erased.
     pub fn verdict(&self) -> Option<Verdict> {
         let leaf: LeafHash = leaf_hash(self.raw.entry);
-        let table = locked(&self.shared.handles);
-        let opened = self.shared.cipher.open(self.raw.sealed, &leaf, |row| table.handle(row));
-        opened.ok()?.0.verdict()
+        // The lock is for the handle alone: queries wait for it.
+        let handle = |row| locked(&self.shared.handles).handle(row);
+        self.shared.cipher.open(self.raw.sealed, &leaf, handle).ok()?.0.verdict()
     }
 }
 
@@ -126,35 +126,49 @@ impl QueryLog {
         }
     }
 
-    /// Keeps what was counted from the entries before `covered`, encrypted, in the log's folder. A
-    /// start may take it for those entries. Writes files, so an async caller runs it on a blocking
-    /// thread.
+    /// Keeps what was counted from the entries before `covered`, encrypted, in the log's folder:
+    /// what `write` adds to the bytes that it is given. A start may take it for those entries.
+    /// Writes files, so an async caller runs it on a blocking thread.
     ///
     /// # Errors
-    /// It cannot be written; what was kept before is still there.
-    pub fn keep_snapshot(&self, covered: u64, content: Vec<u8>) -> Result<(), SnapshotUnkept> {
+    /// It cannot be written, or there is no room for it beside the log; what was kept before is
+    /// still there.
+    pub fn keep_snapshot(
+        &self,
+        covered: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), SnapshotUnkept> {
         let shared = self.shared();
         let last = covered.checked_sub(1).ok_or(SnapshotUnkept::Empty)?;
         let leaf_hash = shared.finder.leaf(last)?.leaf_hash;
-        let (disk, dir) = shared.finder.place();
-        let snapshot = Snapshot { covered, leaf_hash, content };
-        let bytes = snapshot.seal(shared.finder.log_id(), &shared.cipher);
+        let log_id = shared.finder.log_id();
+        let bytes = snapshot::seal(log_id, covered, &leaf_hash, write, &shared.cipher);
         let bytes = bytes.ok_or(SnapshotUnkept::NoRandomness)?;
-        disk.replace(&dir.join(snapshot::SNAPSHOT_FILE), &bytes, true)?;
-        Ok(disk.sync_dir(dir)?)
+        let (disk, dir) = shared.finder.place();
+        let (free, wanted) = (disk.free_bytes(dir)?, shared.headroom.wanted_with(bytes.len()));
+        if free < wanted {
+            return Err(SnapshotUnkept::NoRoom { free, wanted });
+        }
+        Ok(snapshot::replace(disk, dir, &bytes)?)
     }
 
     /// What [`Self::keep_snapshot`] kept, with the index of the first entry that it does not cover.
-    /// None if there is none, or none of this log as it stands.
+    /// None if there is none that can be read, or none of this log as it stands.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// The last entry that it covers cannot be read.
     pub fn kept_snapshot(&self) -> Result<Option<(u64, Vec<u8>)>, LeafFault> {
         let shared = self.shared();
         let (disk, dir) = shared.finder.place();
-        let bytes = disk.read_small(&dir.join(snapshot::SNAPSHOT_FILE), u64::MAX)?;
-        let opened =
-            bytes.and_then(|it| Snapshot::open(it, shared.finder.log_id(), &shared.cipher));
+        let bytes = match disk.read_small(&dir.join(snapshot::SNAPSHOT_FILE), u64::MAX) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(fault) => {
+                tracing::warn!(%fault, "the snapshot of counts cannot be read");
+                return Ok(None);
+            }
+        };
+        let opened = Snapshot::open(bytes, shared.finder.log_id(), &shared.cipher);
         let Some(Snapshot { covered, leaf_hash, content }) = opened else { return Ok(None) };
         let is_ours = (1..=self.durable_entries()).contains(&covered)
             && shared.finder.leaf(covered - 1)?.leaf_hash == leaf_hash;
@@ -171,6 +185,14 @@ pub enum SnapshotUnkept {
     /// The last entry that it covers cannot be read.
     #[error(transparent)]
     Leaf(#[from] LeafFault),
+    /// It would take room that the log needs.
+    #[error("the log's file system has {free} bytes free, and {wanted} are wanted for it")]
+    NoRoom {
+        /// Bytes free.
+        free: u64,
+        /// The file's size and what the log keeps free.
+        wanted: u64,
+    },
     /// The system gave no randomness.
     #[error("the system's random source failed")]
     NoRandomness,

@@ -74,7 +74,7 @@ impl Admin {
         let places = || Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let (scrapers, people, strangers) = (places(), places(), places());
         let reading = tokio::spawn(read_lists_again(self.live.clone()));
-        let keeping = tokio::spawn(keep_snapshots(self.live.clone()));
+        let keeping = tokio::spawn(keep_snapshots(self.live.clone(), self.live.counted_from()));
         loop {
             let live = self.live.clone();
             tokio::select! {

@@ -11,7 +11,6 @@ use crate::caller::Caller;
 use crate::gateway::{Gateway, Token};
 use crate::operator::Operator;
 use crate::record::LogUnavailable;
-use crate::wire;
 
 /// A question that gets an entry, whatever becomes of it: it is well formed, counted for its
 /// caller, and the query log knows its subject. Made by [`Posed::by`] only.
@@ -20,7 +19,7 @@ pub struct Posed {
     pub(crate) query: Query,
     pub(crate) token: Token,
     pub(crate) subject: SubjectNumber,
-    /// Given back if it gets no entry, which only a repeat does not.
+    /// Given back if it gets no entry.
     pub(crate) charge: Charge,
     /// What is nearly used up of the caller's allotment.
     pub(crate) quotas: Vec<QuotaReading>,
@@ -47,24 +46,19 @@ pub struct Refused {
     pub(crate) quotas: Vec<QuotaReading>,
 }
 
-/// A question that is only counted, with the caller's quota if that is why.
-pub type NotPosed = CallerRefused;
-
 impl Posed {
-    /// Checks a question against the catalogue and counts it for its caller.
+    /// Counts a well-formed question for its caller. A repeat of one that is answered comes not so
+    /// far.
     ///
     /// # Errors
-    /// The query log takes no question now; or the refusal.
-    pub fn by(
+    /// The query log takes no question now; or the caller's allotment is used up.
+    pub(crate) fn by(
         gateway: &Gateway,
         caller: &Caller,
-        asked: wire::Asked,
-    ) -> Result<Result<Self, NotPosed>, LogUnavailable> {
+        query: Query,
+        token: Token,
+    ) -> Result<Result<Self, CallerRefused>, LogUnavailable> {
         let since = Instant::now();
-        let (query, token) = match gateway.resolve(caller, asked) {
-            Ok(resolved) => resolved,
-            Err(refusal) => return Ok(Err(CallerRefused { refusal, reading: None })),
-        };
         let Charged { charge, quotas } = match gateway.admission.charge(caller.id()) {
             Ok(charged) => charged,
             Err(refused) => return Ok(Err(refused)),

@@ -15,7 +15,7 @@ use crate::record::{LogUnavailable, Logged};
 use crate::replay::Claim;
 use crate::wire::Asked;
 
-/// Answers one question: pose it, claim its id, admit, log the ask, ask the department, log the
+/// Answers one question: resolve, claim its id, count it, admit, log the ask, ask the department, log the
 /// outcome. Each stage consumes what the last one made, and only a [`Logged`] can be spoken.
 ///
 /// # Errors
@@ -25,13 +25,21 @@ pub async fn answer(
     caller: Caller,
     asked: Asked,
 ) -> Result<Logged, LogUnavailable> {
-    let posed = match Posed::by(gateway, &caller, asked)? {
+    let (query, token) = match gateway.resolve(&caller, asked) {
+        Ok(resolved) => resolved,
+        Err(refusal) => return Ok(gateway.record.count(Some(&caller), refusal)),
+    };
+    let claimed = match gateway.claim(&caller, &query, token) {
+        Ok(Claim::Done(kept)) => return gateway.record.again(&kept),
+        Ok(Claim::Fresh(claimed)) => Ok(claimed),
+        Err(refusal) => Err(refusal),
+    };
+    let posed = match Posed::by(gateway, &caller, query, token)? {
         Ok(posed) => posed,
         Err(why) => return Ok(gateway.record.count(Some(&caller), why.refusal).with(why.reading)),
     };
-    let claimed = match gateway.claim(&posed) {
-        Ok(Claim::Fresh(claimed)) => claimed,
-        Ok(Claim::Done(kept)) => return gateway.record.again(&kept),
+    let claimed = match claimed {
+        Ok(claimed) => claimed,
         Err(refusal) => return gateway.record.refuse(Refused::early(posed, refusal)).await,
     };
     let deadline = gateway.deadline(&posed.query);

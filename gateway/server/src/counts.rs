@@ -47,21 +47,23 @@ impl Counting {
         }
     }
 
-    /// The counts of a log that was opened just now and has no open question. Reads files.
+    /// The counts of a log that was opened just now and has no open question, and the first entry
+    /// that no snapshot covers. Reads files.
     ///
     /// # Errors
     /// An entry that counts cannot be read.
-    pub(crate) fn ledger(&self) -> Result<Arc<Ledger>, CountFault> {
+    pub(crate) fn ledger(&self) -> Result<(Arc<Ledger>, u64), CountFault> {
         let (rebuild, from, until) = self.rebuild()?;
         tracing::info!(entries = until.saturating_sub(from), "quotas counted from the query log");
-        Ok(rebuild.into_ledger())
+        Ok((rebuild.into_ledger(), from))
     }
 
-    /// Keeps a snapshot that covers all durable entries. Reads and writes files.
-    fn keep(&self) -> Result<u64, CountFault> {
+    /// Keeps a snapshot that covers all durable entries. Reads and writes files. Returns the first
+    /// entry that it does not cover, and after how many entries the next one is worth its cost.
+    fn keep(&self, every: u64) -> Result<(u64, u64), CountFault> {
         let (rebuild, _, until) = self.rebuild()?;
-        self.log.keep_snapshot(until, rebuild.snapshot())?;
-        Ok(until)
+        self.log.keep_snapshot(until, |bytes| rebuild.snapshot(bytes))?;
+        Ok((until, every.max(rebuild.subject_counts() / COUNTS_PER_ENTRY_MAX)))
     }
 
     /// The counts until now, and which entries they were made from beside a snapshot.
@@ -75,15 +77,19 @@ impl Counting {
     /// The snapshot, if there is one of any use, and the first entry that it does not cover; else
     /// the first one that can still count.
     fn begin(&self) -> Result<(Rebuild, u64), CountFault> {
+        let now_ms = unix_ms((self.now)());
         if let Some((covered, content)) = self.log.kept_snapshot()? {
-            match Rebuild::restore(&content, self.zone.clone(), &self.catalogue) {
+            let needed_ms = now_ms.saturating_sub(NEEDED_MS);
+            match Rebuild::restore(&content, self.zone.clone(), &self.catalogue, needed_ms) {
                 Ok(rebuild) => return Ok((rebuild, covered)),
                 Err(why) => tracing::warn!(%why, "the snapshot of counts is of no use"),
             }
         }
-        let since_ms = unix_ms((self.now)()).saturating_sub(REACH_MS);
+        let since_ms = now_ms.saturating_sub(REACH_MS);
         let from = self.log.index_since(since_ms)?;
-        Ok((Rebuild::new(self.zone.clone(), &self.catalogue), from))
+        // A log that is younger than that is read whole.
+        let since_ms = if from == 0 { 0 } else { since_ms };
+        Ok((Rebuild::new(self.zone.clone(), &self.catalogue, since_ms), from))
     }
 }
 
@@ -109,32 +115,38 @@ fn count(rebuild: &mut Rebuild, past: &PastEntry<'_>) {
     }
 }
 
-/// Keeps a snapshot now and then. What cannot be kept leaves the one before, and makes the next
-/// start slower and nothing else.
-pub(crate) async fn keep_snapshots(live: Arc<Live>) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    let mut covered = live.gateway().record.log().durable_entries();
-    let mut every = live.gateway().settings.log.snapshot_entries;
+/// Keeps a snapshot now and then, of a log whose entries from `covered` on are in none. What cannot
+/// be kept leaves the one before, makes the next start slower, and is tried again after a while.
+pub(crate) async fn keep_snapshots(live: Arc<Live>, mut covered: u64) {
+    let every = live.gateway().settings.log.snapshot_entries;
+    let (mut wanted, mut pause) = (every, LOOK_EVERY);
     loop {
-        ticks.tick().await;
+        tokio::time::sleep(pause).await;
         let counting = Counting::of(&live.gateway());
-        if counting.log.durable_entries().saturating_sub(covered) < every {
+        if counting.log.durable_entries().saturating_sub(covered) < wanted {
             continue;
         }
-        let kept = tokio::task::spawn_blocking(move || counting.keep()).await;
-        match kept {
-            Ok(Ok(until)) => covered = until,
-            Ok(Err(fault)) => {
-                tracing::error!(%fault, "the snapshot of counts cannot be kept");
-                // What fails now is tried again later, and not every second.
-                every = every.saturating_mul(2);
+        match tokio::task::spawn_blocking(move || counting.keep(every)).await {
+            Ok(Ok(kept)) => {
+                (covered, wanted) = kept;
+                pause = LOOK_EVERY;
+                continue;
             }
+            Ok(Err(fault)) => tracing::error!(%fault, "the snapshot of counts cannot be kept"),
             Err(_) => tracing::error!("keeping the snapshot of counts panicked"),
         }
+        pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
     }
 }
 
 /// How often it is looked whether enough entries have come. A look is cheap.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// 90 days, one for the civil day that began before them, and one for clocks.
+/// After a fault, between two tries: it doubles with each.
+const PAUSE_MIN: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Keeping a snapshot costs about as much as reading an entry for four counts that are in it.
+const COUNTS_PER_ENTRY_MAX: u64 = 4;
+/// 90 days, and one for the civil day that began before them.
+const NEEDED_MS: u64 = 91 * 24 * 60 * 60 * 1000;
+/// The same, and one for clocks.
 const REACH_MS: u64 = 92 * 24 * 60 * 60 * 1000;

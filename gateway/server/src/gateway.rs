@@ -14,7 +14,6 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
-use crate::admitted::Posed;
 use crate::caller::{Caller, Operators};
 use crate::candidate::{Candidate, EndpointFiles};
 use crate::config::{DepartmentSettings, Settings};
@@ -145,8 +144,12 @@ impl Gateway {
     }
 
     /// Claims the question's id. An id that the gateway drew is unknown to everybody else.
-    pub(crate) fn claim(&self, posed: &Posed) -> Result<Claim, Refusal> {
-        let Posed { caller, query, token, .. } = posed;
+    pub(crate) fn claim(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        token: Token,
+    ) -> Result<Claim, Refusal> {
         if !token.chosen {
             return Ok(Claim::Fresh(Claimed::unshared()));
         }

@@ -46,6 +46,8 @@ pub struct Live {
     acting: Mutex<State>,
     proposals: std::sync::Mutex<Proposals<Wanted>>,
     since: jiff::Timestamp,
+    /// The first entry that was in no snapshot of counts at the start.
+    counted_from: u64,
     /// The user that the gateway runs as.
     own_uid: u32,
 }
@@ -139,7 +141,7 @@ impl Live {
         }
         // Written now, so that it is no news in an emergency that it cannot be.
         state.keep_rules(candidate.plan.policy())?;
-        let gateway = first(candidate, digests, log, replays, zone, now.clone())?;
+        let (gateway, counted_from) = first(candidate, digests, log, replays, zone, now.clone())?;
         let live = Self {
             gateway: ArcSwap::from_pointee(gateway),
             config: path,
@@ -147,6 +149,7 @@ impl Live {
             acting: Mutex::new(state),
             proposals: std::sync::Mutex::new(Proposals::new()),
             since: now(),
+            counted_from,
             own_uid,
         };
         live.announce().await?;
@@ -161,6 +164,11 @@ impl Live {
     /// When the process started.
     pub fn since(&self) -> jiff::Timestamp {
         self.since
+    }
+
+    /// The first entry that was in no snapshot of counts at the start.
+    pub(crate) fn counted_from(&self) -> u64 {
+        self.counted_from
     }
 
     /// Who may act and look, by his user id.
@@ -522,7 +530,7 @@ fn first(
     replays: Arc<Replays>,
     civil_time_zone: jiff::tz::TimeZone,
     now: Now,
-) -> Result<Gateway, StartFault> {
+) -> Result<(Gateway, u64), StartFault> {
     let civil_now = {
         let (now, zone) = (now.clone(), civil_time_zone.clone());
         Arc::new(move || now().to_zoned(zone.clone()))
@@ -536,9 +544,9 @@ fn first(
         zone: civil_time_zone.clone(),
         now: now.clone(),
     };
-    let ledger = counting.ledger()?;
+    let (ledger, counted_from) = counting.ledger()?;
     let admission = Admission::new(candidate.plan, DefaultClock::default(), civil_now, ledger);
-    Ok(Gateway {
+    let gateway = Gateway {
         record: Record::new(log, digests, adapters, telemetry.clone()),
         catalogue,
         admission: Arc::new(admission),
@@ -556,7 +564,8 @@ fn first(
         civil_time_zone,
         now,
         random: SystemRandom::new(),
-    })
+    };
+    Ok((gateway, counted_from))
 }
 
 fn open_log(

@@ -147,9 +147,8 @@ impl Record {
         let ticket = self.log.ask(header).await.map_err(unavailable)?;
         let Posed { query, charge, mut quotas, since: posed, .. } = posed;
         charge.keep(ticket.time_ms());
-        permit.asked(ticket.time_ms());
         quotas.extend_from_slice(permit.quotas());
-        if permit.is_alarming() {
+        if permit.asked(ticket.time_ms()) {
             self.telemetry.subject_alarms.inc();
             let entry = ticket.index();
             tracing::warn!(

@@ -92,7 +92,7 @@ impl Default for Telemetry {
         let help = "Times that questions about one subject reached subject_alarm_per_day";
         registry.register("subject_alarms", help, subject_alarms.clone());
         let subject_counts = Gauge::default();
-        let help = "Counts of callers about subjects that are held";
+        let help = "Counts of callers about subjects that are held, in whole thousands";
         registry.register("subject_counts", help, subject_counts.clone());
         let department_gauges = Family::default();
         let help = "Bulkhead, breaker and switch of each department";
@@ -149,7 +149,8 @@ impl Telemetry {
         log: &Metrics,
     ) -> String {
         departments.iter().for_each(|reading| self.read_department(reading));
-        self.subject_counts.set(count(subject_counts));
+        // To the last one, the figure would tell whether somebody else had asked about a subject.
+        self.subject_counts.set(count(subject_counts / 1000 * 1000));
         let readings = [
             ("entries", health.entries),
             ("durable_entries", health.durable_entries),

@@ -13,7 +13,7 @@ pub(crate) type Day = u16;
 /// The longer of the two spans that allotments are given for, today included.
 pub(crate) const PERIOD_DAYS: Day = 90;
 
-/// Questions by civil day, ascending; no day older than 90 days, none without a question.
+/// Questions by civil day, ascending; none without a question.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Days(SmallVec<[(Day, u32); 2]>);
 
@@ -41,20 +41,18 @@ impl Days {
         self.0.iter().find(|(at, _)| *at == day).map_or(0, |(_, count)| *count)
     }
 
-    /// Questions in the 90 days that end with `today`.
+    /// Questions in the 90 days that end with `today`, and of later days: a clock that was ahead
+    /// has counted them, and they were asked.
     pub fn until(&self, today: Day) -> u32 {
         let counts = self.0.iter().filter(|(day, _)| *day >= first_until(today));
         counts.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// Counts a question, and forgets days that no span reaches any more.
+    /// Counts a question.
     pub fn add(&mut self, day: Day) {
         match self.0.binary_search_by_key(&day, |(at, _)| *at) {
             Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(1),
             Err(place) => self.0.insert(place, (day, 1)),
-        }
-        if let Some((latest, _)) = self.0.last().copied() {
-            self.forget_before(first_until(latest));
         }
     }
 
@@ -171,13 +169,24 @@ mod tests {
         used.take_back(999);
         assert_eq!(used.until(1089), 2);
         used.add(1090);
+        used.forget_before(first_until(1090));
         assert_eq!(used, days(&[(1089, 1), (1090, 1)]));
         used.take_back(1089);
         used.take_back(1090);
         assert!(used.is_empty());
-        // A clock that was ahead: what was counted then stays, and no day is before the first.
         let early = days(&[(5, 1), (3, 1)]);
-        assert_eq!((early.until(5), early.until(4)), (2, 2));
+        assert_eq!((early.until(5), early.until(4)), (2, 2), "no day is before the first");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_while_does_not_end_the_counting() {
+        let allotment = Allotment { per_day: 2, per_90_days: 4 };
+        let mut used = days(&[(1365, 1)]);
+        for (day, remaining) in [(1001, 2), (1002, 1)] {
+            used.add(day);
+            let [of_day, period] = used.left(&allotment, day);
+            assert_eq!((of_day.remaining, period.remaining), (1, remaining));
+        }
     }
 
     #[test]

@@ -4,48 +4,59 @@
 //! from the entries before one index; the entries from there on bring it up to date. It is made
 //! from entries and not from the live ledger, which is ahead of the log by what is being asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use jumpgate_catalogue::{Catalogue, PredicateId, Verdict};
+use jumpgate_catalogue::{Catalogue, Verdict};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use smallvec::SmallVec;
 
-use super::days::{Day, Days};
+use super::days::{Day, Days, first_until};
 use super::{
-    Asking, Families, Family, FamilyName, Key, Ledger, Names, Number, Numbered, Reservation,
-    SubjectNumber, locked, signed,
+    Asking, Families, Family, FamilyName, Key, Ledger, Number, Reservation, SubjectNumber, locked,
+    signed,
 };
 
 /// Counts on their way from entries to a [`Ledger`].
 pub struct Rebuild {
     ledger: Arc<Ledger>,
     families: Families,
-    /// What else the counts depend on: the time zone and each predicate's family.
-    basis: String,
+    /// The time from which on all entries are counted.
+    since_ms: u64,
+    /// The family under which each predicate was counted that an entry has named; none if it had
+    /// none.
+    met: BTreeMap<String, Option<String>>,
     /// Questions without their closing entry, by the index of their `ask`.
     open: HashMap<u64, Reservation>,
+    /// The day of the last entry.
+    today: Day,
 }
 
 /// Why a snapshot is of no use. The entries say the same, more slowly.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotFault {
-    /// Made for another time zone or other families.
-    #[error("it was made for another civil time zone or another catalogue")]
-    OtherBasis,
+    /// Made for another time zone.
+    #[error("it was made for another civil time zone")]
+    OtherZone,
+    /// A predicate that was asked counts for another family now.
+    #[error("{0} has another family now")]
+    OtherFamily(String),
+    /// It begins later than what must be counted.
+    #[error("it was made while the clock was ahead")]
+    TooLate,
     /// Not what this version writes.
     #[error("it is not what this version writes")]
     Malformed(#[from] decode::Error),
 }
 
 impl Rebuild {
-    /// No counts: all entries of the last 90 days are to come.
-    pub fn new(zone: TimeZone, catalogue: &Catalogue) -> Self {
+    /// No counts: all entries from `since_ms` on are to come.
+    pub fn new(zone: TimeZone, catalogue: &Catalogue, since_ms: u64) -> Self {
         let ledger = Arc::new(Ledger::new(zone));
         let families = ledger.families(FamilyName::all(catalogue));
-        let basis = basis_of(&ledger, catalogue);
-        Self { ledger, families, basis, open: HashMap::new() }
+        let (met, open) = (BTreeMap::new(), HashMap::new());
+        Self { ledger, families, since_ms, met, open, today: 0 }
     }
 
     /// A question was asked by the entry at `index`.
@@ -56,36 +67,38 @@ impl Rebuild {
         (caller, department, predicate): (&str, &str, &str),
         subject: SubjectNumber,
     ) {
-        let day = self.ledger.calendar.day_of(signed(at_ms));
+        self.today = self.ledger.calendar.day_of(signed(at_ms));
         let (caller, department) = {
             let mut names = locked(&self.ledger.names);
             (names.callers.number(caller), names.departments.number(department))
         };
         let mut totals = locked(&self.ledger.totals);
         for key in [(caller, None), (caller, Some(department))] {
-            totals.entry(key).or_default().add(day);
+            totals.entry(key).or_default().add(self.today);
         }
         drop(totals);
-        // What is no predicate any more is not asked any more, and limits nothing.
-        let family = predicate.parse::<PredicateId>().ok().and_then(|id| self.families.of(&id));
-        let Some(family) = family else { return };
+        self.ledger.count_together(subject, self.today);
+        // What has no family can be asked no more, and limits nothing.
+        let Some(family) = self.family(predicate) else { return };
         let asking = Asking { caller, department, subject, family };
-        let (key, all) = asking.keys();
-        let mut shard = self.ledger.shard(subject);
-        shard.clear(day);
-        shard.counts.entry(key).or_default().add(day);
-        let together = shard.counts.entry(all).or_default();
-        together.forget_before(day);
-        together.add(day);
-        drop(shard);
-        self.open.insert(index, Reservation::counted(&self.ledger, asking, day));
+        self.ledger.shard(subject).counts.entry(asking.key()).or_default().add(self.today);
+        self.open.insert(index, Reservation::counted(&self.ledger, asking, self.today));
+    }
+
+    fn family(&mut self, predicate: &str) -> Option<Family> {
+        let family = self.families.of_past(predicate);
+        if !self.met.contains_key(predicate) {
+            let name = family.map(|it| self.ledger.family_name(it));
+            self.met.insert(predicate.to_owned(), name);
+        }
+        family
     }
 
     /// A question was refused with an entry of its own.
     pub fn refused(&mut self, at_ms: u64, caller: &str) {
-        let day = self.ledger.calendar.day_of(signed(at_ms));
+        self.today = self.ledger.calendar.day_of(signed(at_ms));
         let caller = locked(&self.ledger.names).callers.number(caller);
-        locked(&self.ledger.totals).entry((caller, None)).or_default().add(day);
+        locked(&self.ledger.totals).entry((caller, None)).or_default().add(self.today);
     }
 
     /// The question of the `ask` at that index was answered. `verdict` is asked for only where it
@@ -107,53 +120,63 @@ impl Rebuild {
         Arc::clone(&self.ledger)
     }
 
-    /// The counts as they can be kept.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let ledger = &self.ledger;
-        let (callers, departments, families) = {
-            let names = locked(&ledger.names);
-            let texts = |numbered: &Numbered| {
-                numbered.names.iter().map(|name| name.to_string()).collect::<Vec<_>>()
-            };
-            (texts(&names.callers), texts(&names.departments), texts(&names.families))
-        };
-        let totals = locked(&ledger.totals);
-        let totals = totals.iter().map(|((caller, department), days)| Total {
-            caller: *caller,
-            department: *department,
-            days: days.clone(),
-        });
-        let mut subjects = Vec::with_capacity(ledger.subject_counts() as usize);
-        for shard in &ledger.subjects {
-            let shard = locked(shard);
-            subjects.extend(shard.counts.iter().map(|(key, days)| {
-                let Key { subject, caller, family } = *key;
-                AboutSubject { subject, caller, family, days: days.clone() }
-            }));
-        }
-        let open = self.open.iter().map(|(index, reservation)| Open {
-            index: *index,
-            caller: reservation.asking.caller,
-            department: reservation.asking.department,
-            subject: reservation.asking.subject.0,
-            family: reservation.asking.family.number,
-            is_match: reservation.asking.family.is_match,
-            day: reservation.day,
-        });
-        let snapshot = Snapshot {
-            basis: self.basis.clone(),
-            callers,
-            departments,
-            families,
-            totals: totals.collect(),
-            subjects,
-            open: open.collect(),
-        };
-        // Writing to memory cannot fail, and the types above have nothing that cannot be encoded.
-        minicbor::to_vec(snapshot).unwrap_or_default()
+    /// Counts about subjects that it holds.
+    pub fn subject_counts(&self) -> u64 {
+        self.ledger.subject_counts()
     }
 
-    /// The counts that [`Self::snapshot`] gave, for the same time zone and families.
+    /// The counts as they can be kept, added to `bytes`; those that no span reaches on the day of
+    /// the last entry are left out.
+    pub fn snapshot(&self, bytes: &mut Vec<u8>) {
+        let first = first_until(self.today);
+        for days in locked(&self.ledger.totals).values_mut() {
+            days.forget_before(first);
+        }
+        for shard in &self.ledger.subjects {
+            locked(shard).counts.retain(|_, days| {
+                days.forget_before(first);
+                !days.is_empty()
+            });
+        }
+        // Writing to memory cannot fail, and nothing below cannot be encoded.
+        let _ = self.write(&mut Encoder::new(bytes));
+    }
+
+    fn write(&self, to: &mut Encoder<&mut Vec<u8>>) -> Result<(), encode::Error<Infallible>> {
+        let ledger = &self.ledger;
+        to.array(PARTS)?.u32(FORM)?.str(ledger.calendar.zone())?.u64(self.since_ms)?;
+        to.encode(&self.met)?;
+        let names = locked(&ledger.names);
+        for numbered in [&names.callers, &names.departments, &names.families] {
+            to.array(numbered.names.len() as u64)?;
+            for name in &numbered.names {
+                to.str(name)?;
+            }
+        }
+        drop(names);
+        let totals = locked(&ledger.totals);
+        to.array(totals.len() as u64)?;
+        for ((caller, department), days) in &*totals {
+            to.encode((caller, department, days))?;
+        }
+        drop(totals);
+        to.array(ledger.subject_counts())?;
+        for shard in &ledger.subjects {
+            for (Key { subject, caller, family }, days) in &locked(shard).counts {
+                to.encode((subject, caller, family, days))?;
+            }
+        }
+        to.array(self.open.len() as u64)?;
+        for (index, Reservation { asking, day, .. }) in &self.open {
+            let Asking { caller, department, subject, family } = asking;
+            let about = (subject.0, family.number, family.is_match);
+            to.encode((index, caller, department, about, day))?;
+        }
+        Ok(())
+    }
+
+    /// The counts that [`Self::snapshot`] gave, if they were made from all entries since
+    /// `since_ms` and count for the same families.
     ///
     /// # Errors
     /// It is of no use: begin with [`Self::new`] and all entries.
@@ -161,117 +184,94 @@ impl Rebuild {
         snapshot: &[u8],
         zone: TimeZone,
         catalogue: &Catalogue,
+        since_ms: u64,
     ) -> Result<Self, SnapshotFault> {
-        let Snapshot { basis, callers, departments, families, totals, subjects, open } =
-            minicbor::decode(snapshot)?;
-        let ledger = Arc::new(Ledger::new(zone));
-        if basis != basis_of(&ledger, catalogue) {
-            return Err(SnapshotFault::OtherBasis);
+        let from = &mut Decoder::new(snapshot);
+        if from.array()? != Some(PARTS) || from.u32()? != FORM {
+            return Err(decode::Error::message("another form").into());
         }
-        {
-            let mut names = locked(&ledger.names);
-            let Names { callers: to_callers, departments: to_departments, families: to_families } =
-                &mut *names;
-            let all =
-                [(to_callers, callers), (to_departments, departments), (to_families, families)];
-            for (numbered, texts) in all {
-                for text in texts {
-                    numbered.number(&text);
-                }
+        let mut rebuild = Self::new(zone, catalogue, 0);
+        if from.str()? != rebuild.ledger.calendar.zone() {
+            return Err(SnapshotFault::OtherZone);
+        }
+        rebuild.since_ms = from.u64()?;
+        if rebuild.since_ms > since_ms {
+            return Err(SnapshotFault::TooLate);
+        }
+        let met: BTreeMap<String, Option<String>> = from.decode()?;
+        for (predicate, family) in met {
+            rebuild.family(&predicate);
+            if rebuild.met.get(&predicate) != Some(&family) {
+                return Err(SnapshotFault::OtherFamily(predicate));
             }
         }
-        let totals = totals.into_iter().map(|it| ((it.caller, it.department), it.days));
-        *locked(&ledger.totals) = totals.collect();
-        for AboutSubject { subject, caller, family, days } in subjects {
+        rebuild.read(from)?;
+        Ok(rebuild)
+    }
+
+    /// Reads the parts that have numbers. The names' numbers here need not be those of the ledger,
+    /// which has begun with the catalogue's families.
+    fn read(&mut self, from: &mut Decoder<'_>) -> Result<(), decode::Error> {
+        let ledger = Arc::clone(&self.ledger);
+        let texts: [Vec<String>; 3] = [from.decode()?, from.decode()?, from.decode()?];
+        let mut names = locked(&ledger.names);
+        let callers = Numbers(texts[0].iter().map(|it| names.callers.number(it)).collect());
+        let departments = Numbers(texts[1].iter().map(|it| names.departments.number(it)).collect());
+        let families = Numbers(texts[2].iter().map(|it| names.families.number(it)).collect());
+        drop(names);
+        let mut totals = locked(&ledger.totals);
+        for _ in 0..length(from)? {
+            let (caller, department, days): (Number, Option<Number>, Days) = from.decode()?;
+            let department = department.map(|it| departments.of(it)).transpose()?;
+            totals.insert((callers.of(caller)?, department), days);
+        }
+        drop(totals);
+        for _ in 0..length(from)? {
+            let (subject, caller, family, days): (u32, Number, Number, Days) = from.decode()?;
+            let (caller, family) = (callers.of(caller)?, families.of(family)?);
             let mut shard = ledger.shard(SubjectNumber(subject.into()));
             shard.counts.insert(Key { subject, caller, family }, days);
         }
-        let open = open.into_iter().map(|it| {
-            let family = Family { number: it.family, is_match: it.is_match };
+        for _ in 0..length(from)? {
+            type About = (u64, Number, bool);
+            let (index, caller, department, about, day): (u64, Number, Number, About, Day) =
+                from.decode()?;
+            let (subject, family, is_match) = about;
             let asking = Asking {
-                caller: it.caller,
-                department: it.department,
-                subject: SubjectNumber(it.subject),
-                family,
+                caller: callers.of(caller)?,
+                department: departments.of(department)?,
+                subject: SubjectNumber(subject),
+                family: Family { number: families.of(family)?, is_match },
             };
-            (it.index, Reservation::counted(&ledger, asking, it.day))
-        });
-        let open = open.collect();
-        let families = ledger.families(FamilyName::all(catalogue));
-        Ok(Self { ledger, families, basis, open })
+            self.open.insert(index, Reservation::counted(&ledger, asking, day));
+        }
+        Ok(())
     }
 }
 
-/// The time zone and the family of each predicate, in the order of their ids.
-fn basis_of(ledger: &Ledger, catalogue: &Catalogue) -> String {
-    let families = FamilyName::all(catalogue);
-    let mut families: Vec<String> =
-        families.map(|(id, family)| format!("{id} {}", family.name)).collect();
-    families.sort_unstable();
-    format!("1 {}\n{}", ledger.calendar.zone(), families.join("\n"))
+/// The ledger's numbers for those of a snapshot.
+struct Numbers(Vec<Number>);
+
+impl Numbers {
+    fn of(&self, number: Number) -> Result<Number, decode::Error> {
+        if number >= super::NAMES_MAX {
+            return Ok(number);
+        }
+        let unknown = || decode::Error::message("a number without a name");
+        self.0.get(usize::from(number)).copied().ok_or_else(unknown)
+    }
 }
 
-#[derive(Encode, Decode)]
-#[cbor(array)]
-struct Snapshot {
-    #[n(0)]
-    basis: String,
-    #[n(1)]
-    callers: Vec<String>,
-    #[n(2)]
-    departments: Vec<String>,
-    #[n(3)]
-    families: Vec<String>,
-    #[n(4)]
-    totals: Vec<Total>,
-    #[n(5)]
-    subjects: Vec<AboutSubject>,
-    #[n(6)]
-    open: Vec<Open>,
+fn length(from: &mut Decoder<'_>) -> Result<u64, decode::Error> {
+    from.array()?.ok_or_else(|| decode::Error::message("an array without a length"))
 }
 
-#[derive(Encode, Decode)]
-#[cbor(array)]
-struct Total {
-    #[n(0)]
-    caller: Number,
-    #[n(1)]
-    department: Option<Number>,
-    #[n(2)]
-    days: Days,
-}
+type Infallible = std::convert::Infallible;
 
-#[derive(Encode, Decode)]
-#[cbor(array)]
-struct AboutSubject {
-    #[n(0)]
-    subject: u32,
-    #[n(1)]
-    caller: Number,
-    #[n(2)]
-    family: Number,
-    #[n(3)]
-    days: Days,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(array)]
-struct Open {
-    #[n(0)]
-    index: u64,
-    #[n(1)]
-    caller: Number,
-    #[n(2)]
-    department: Number,
-    #[n(3)]
-    subject: u64,
-    #[n(4)]
-    family: Number,
-    #[n(5)]
-    is_match: bool,
-    #[n(6)]
-    day: Day,
-}
+/// Of a snapshot: its form, the zone, the time, what it has met, three lists of names, and three of
+/// counts.
+const PARTS: u64 = 10;
+const FORM: u32 = 1;
 
 impl<C> Encode<C> for Days {
     fn encode<W: encode::Write>(
@@ -289,12 +289,10 @@ impl<C> Encode<C> for Days {
 
 impl<'b, C> Decode<'b, C> for Days {
     fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        let unsound = || decode::Error::message("days out of order");
-        let items = decoder.array()?.ok_or_else(unsound)?;
         let mut counts = SmallVec::new();
-        for _ in 0..items / 2 {
+        for _ in 0..length(decoder)? / 2 {
             counts.push((decoder.u16()?, decoder.u32()?));
         }
-        Self::of_counts(counts).ok_or_else(unsound)
+        Self::of_counts(counts).ok_or_else(|| decode::Error::message("days out of order"))
     }
 }

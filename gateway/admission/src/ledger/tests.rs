@@ -30,7 +30,7 @@ fn limits(department: u32, subject: u32, attempts: u32) -> AskingLimits {
         department: allotment(department, 10 * department),
         subject: allotment(subject, 2 * subject),
         attempts: allotment(attempts, 2 * attempts),
-        subject_alarm_per_day: 3,
+        alarm_per_day: 3,
     }
 }
 
@@ -65,18 +65,18 @@ impl Desk {
         (caller, predicate, subject): (&str, &str, u64),
         limits: &AskingLimits,
         now_ms: i64,
-    ) -> Result<(Reservation, bool), Spent> {
+    ) -> Result<Reservation, Spent> {
         let asking = self.asking(caller, predicate, subject);
         match self.ledger.reserve(asking, limits, now_ms) {
-            Ok((reservation, _, is_alarming)) => Ok((reservation, is_alarming)),
+            Ok((reservation, _)) => Ok(reservation),
             Err(NotReserved::Spent(spent)) => Err(spent),
-            Err(NotReserved::Full) => panic!("not so many"),
+            Err(NotReserved::Full { .. }) => panic!("not so many"),
         }
     }
 
     /// Asks and answers.
     fn ask(&self, about: (&str, &str, u64), limits: &AskingLimits, verdict: Verdict, now_ms: i64) {
-        let (mut reservation, _) = self.reserve(about, limits, now_ms).unwrap();
+        let mut reservation = self.reserve(about, limits, now_ms).unwrap();
         reservation.asked(now_ms as u64);
         reservation.answered(verdict);
     }
@@ -146,7 +146,7 @@ fn attempts_that_match_are_free_and_those_in_flight_count() {
         desk.ask(about, &limits, Verdict::Yes, NOW_MS);
     }
     desk.ask(about, &limits, Verdict::No, NOW_MS);
-    let (in_flight, _) = desk.reserve(about, &limits, NOW_MS).unwrap();
+    let in_flight = desk.reserve(about, &limits, NOW_MS).unwrap();
     let spent = desk.reserve(about, &limits, NOW_MS).err().unwrap();
     assert_eq!(spent.of, Scope::Attempts);
     drop(in_flight);
@@ -169,20 +169,20 @@ fn what_is_not_asked_is_given_back_and_what_fails_counts_for_the_department_alon
     drop(desk.reserve(about, &limits, NOW_MS).unwrap());
     assert_eq!(counts(&desk.ledger), BTreeMap::new(), "refused by a later check");
     for _ in 0..2 {
-        let (mut failed, _) = desk.reserve(about, &limits, NOW_MS).unwrap();
+        let mut failed = desk.reserve(about, &limits, NOW_MS).unwrap();
         failed.asked(NOW_MS as u64);
     }
     let spent = desk.reserve(about, &limits, NOW_MS).err().unwrap();
     assert_eq!((spent.of, spent.left.allotted), (Scope::Department, 2));
-    assert_eq!(desk.ledger.subject_counts(), 0);
+    let of_callers = desk.ledger.shard(SubjectNumber(7)).counts.keys().any(|it| it.caller != ALL);
+    assert!(!of_callers, "of all callers together it was asked twice");
 }
 
 #[test]
 fn a_question_counts_on_the_day_of_its_entry() {
     let (desk, limits) = (Desk::empty(), limits(9, 9, 9));
     let before_midnight = NOW_MS + 14 * 60 * 60 * 1000 - 1;
-    let (mut reservation, _) =
-        desk.reserve(("one-window", AGE, 7), &limits, before_midnight).unwrap();
+    let mut reservation = desk.reserve(("one-window", AGE, 7), &limits, before_midnight).unwrap();
     reservation.asked(before_midnight as u64 + 1);
     reservation.answered(Verdict::Yes);
     let caller = desk.ledger.caller(&"one-window".parse().unwrap());
@@ -195,19 +195,23 @@ fn a_question_counts_on_the_day_of_its_entry() {
 }
 
 #[test]
-fn all_callers_together_only_raise_an_alarm_and_once_a_day() {
+fn what_all_callers_ask_together_only_raises_an_alarm_and_once_a_day() {
     let (desk, limits) = (Desk::empty(), limits(100, 100, 100));
-    let asked = [("one-window", AGE), ("school", ALIVE), ("one-window", INSURED), ("school", AGE)];
-    for (day, expected) in [(0, [false, false, true, false]), (1, [false, false, true, false])] {
+    // Attempts that succeed and questions that fail are asked too, one that is not asked is not.
+    let asked = [("one-window", NAME), ("school", ALIVE), ("one-window", NAME), ("school", NAME)];
+    for day in 0..2 {
+        let now_ms = NOW_MS + day * DAY_MS;
         let alarms = asked.map(|(caller, predicate)| {
             let about = (caller, predicate, 7);
-            let (mut reservation, is_alarming) =
-                desk.reserve(about, &limits, NOW_MS + day * DAY_MS).unwrap();
-            reservation.asked((NOW_MS + day * DAY_MS) as u64);
-            reservation.answered(Verdict::Yes);
+            drop(desk.reserve(about, &limits, now_ms).unwrap());
+            let mut reservation = desk.reserve(about, &limits, now_ms).unwrap();
+            let is_alarming = reservation.asked(now_ms as u64);
+            if predicate == NAME {
+                reservation.answered(Verdict::Yes);
+            }
             is_alarming
         });
-        assert_eq!(alarms, expected);
+        assert_eq!(alarms, [false, false, true, false]);
     }
 }
 
@@ -223,17 +227,69 @@ fn what_no_span_reaches_is_forgotten() {
         desk.ask(("one-window", AGE, subject), &limits, Verdict::Yes, later);
     }
     assert_eq!(desk.ledger.subject_counts(), 2 * SHARDS as u64);
+    let ahead = desk.ledger.calendar.day_of(NOW_MS) + 500;
+    let shard = || locked(&desk.ledger.subjects[0]);
+    shard().clear(ahead);
+    desk.ask(("one-window", AGE, 0), &limits, Verdict::Yes, NOW_MS);
+    desk.ask(("one-window", AGE, 0), &limits, Verdict::Yes, NOW_MS + 90 * DAY_MS);
+    assert_eq!(shard().counts.len(), 2, "a clock that was ahead does not end the clearing");
 }
 
 #[test]
 fn a_snapshot_of_other_families_or_another_zone_is_refused() {
-    let bytes = Rebuild::new(zone(), &catalogue()).snapshot();
-    let restore = |bytes: &[u8], zone| Rebuild::restore(bytes, zone, &catalogue());
-    assert!(restore(&bytes, zone()).is_ok());
-    let other = restore(&bytes, TimeZone::UTC).err().unwrap();
-    assert!(matches!(other, SnapshotFault::OtherBasis), "{other}");
-    let cut = restore(&bytes[..bytes.len() - 1], zone()).err().unwrap();
-    assert!(matches!(cut, SnapshotFault::Malformed(_)), "{cut}");
+    let asked = [AGE, NAME, "civil-registry/age-at-least@7", "civil-registry/gone@1"];
+    let mut rebuild = Rebuild::new(zone(), &catalogue(), 1000);
+    for (index, predicate) in (0..).zip(asked) {
+        let names = ("school", "civil-registry", predicate);
+        rebuild.asked(index, NOW_MS as u64, names, SubjectNumber(7));
+    }
+    let mut bytes = Vec::new();
+    rebuild.snapshot(&mut bytes);
+    let restore = |bytes: &[u8], zone, since_ms| {
+        Rebuild::restore(bytes, zone, &catalogue(), since_ms).err().map(|fault| fault.to_string())
+    };
+    let said = |text: &str| Some(text.to_owned());
+    assert_eq!(restore(&bytes, zone(), 1000), None);
+    let late = said("it was made while the clock was ahead");
+    assert_eq!(restore(&bytes, zone(), 999), late, "entries since then are missing");
+    let other = said("it was made for another civil time zone");
+    assert_eq!(restore(&bytes, TimeZone::UTC, 1000), other);
+    let other = said("it is not what this version writes");
+    for cut in 0..bytes.len() {
+        assert_eq!(restore(&bytes[..cut], zone(), 1000), other, "{cut} bytes");
+    }
+    // As if the attribute had been another one when it was made.
+    let place = bytes.windows(10).position(|part| part == b"birth-date").unwrap();
+    bytes[place] = b'B';
+    let moved = restore(&bytes, zone(), 1000).unwrap();
+    assert!(moved.ends_with("has another family now"), "{moved}");
+}
+
+#[test]
+fn what_was_asked_under_a_version_that_is_gone_counts_for_its_family() {
+    let mut rebuild = Rebuild::new(zone(), &catalogue(), 0);
+    for index in 0..2 {
+        let names = ("one-window", "civil-registry", "civil-registry/age-at-least@99");
+        rebuild.asked(index, NOW_MS as u64, names, SubjectNumber(7));
+        rebuild.answered(index, || None);
+    }
+    let desk = Desk::new(rebuild.into_ledger());
+    let spent = desk.reserve(("one-window", AGE, 7), &limits(100, 2, 2), NOW_MS).err().unwrap();
+    assert_eq!(spent.of, Scope::Subject);
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_does_not_end_the_counting() {
+    let mut rebuild = Rebuild::new(zone(), &catalogue(), 0);
+    let names = ("one-window", "civil-registry", AGE);
+    rebuild.asked(0, (NOW_MS + 365 * DAY_MS) as u64, names, SubjectNumber(7));
+    rebuild.answered(0, || None);
+    let desk = Desk::new(rebuild.into_ledger());
+    let limits = limits(100, 2, 2);
+    for _ in 0..2 {
+        desk.ask(("one-window", AGE, 7), &limits, Verdict::Yes, NOW_MS);
+    }
+    assert!(desk.reserve(("one-window", AGE, 7), &limits, NOW_MS).is_err());
 }
 
 /// What happens to one question.
@@ -299,7 +355,7 @@ proptest! {
             let number = desk.ledger.caller(&caller.parse().unwrap());
             let (charge, _) =
                 desk.ledger.charge(number, &allotment(1_000_000, 1_000_000), now_ms).unwrap();
-            let (mut reservation, _) =
+            let mut reservation =
                 desk.reserve((caller, predicate, subject), &limits, now_ms).unwrap();
             let at_ms = now_ms as u64 + 500;
             if let Fate::NotAsked = fate {
@@ -325,14 +381,16 @@ proptest! {
         }
         let today = desk.ledger.calendar.day_of(NOW_MS + hours * 60 * 60 * 1000);
         let recent = |ledger: &Ledger| recent(ledger, today);
-        let mut whole = Rebuild::new(zone(), &catalogue());
+        let mut whole = Rebuild::new(zone(), &catalogue(), 0);
         replay(&mut whole, &entries, 0);
         prop_assert_eq!(recent(&whole.into_ledger()), recent(&desk.ledger));
 
         let at = at.index(entries.len() + 1);
-        let mut first = Rebuild::new(zone(), &catalogue());
+        let mut first = Rebuild::new(zone(), &catalogue(), 0);
         replay(&mut first, &entries[..at], 0);
-        let mut second = Rebuild::restore(&first.snapshot(), zone(), &catalogue()).unwrap();
+        let mut bytes = Vec::new();
+        first.snapshot(&mut bytes);
+        let mut second = Rebuild::restore(&bytes, zone(), &catalogue(), 0).unwrap();
         replay(&mut second, &entries, at);
         prop_assert_eq!(recent(&second.into_ledger()), recent(&desk.ledger));
     }

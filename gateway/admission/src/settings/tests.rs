@@ -17,8 +17,9 @@ fn nothing_written_means_the_defaults_and_no_grant() {
         assert_eq!((breaker.rest_ms, breaker.rest_ms_max), (1_000, 3_000));
     }
     for rates in plan.quotas.values() {
-        assert_eq!(rates.own, quota(100, 200));
-        assert!(rates.departments.values().all(|&at| at == quota(50, 100)));
+        assert_eq!(rates.own, quota(100, 200).under(ALLOTMENT));
+        let there = quota(50, 100).under(ALLOTMENT);
+        assert!(rates.departments.values().all(|&at| at == there));
     }
 }
 
@@ -27,7 +28,7 @@ fn the_narrowest_quota_written_is_the_one_that_counts() {
     let plan = check(
         r#"
         [quotas]
-        caller = { per_second = 1, burst = 2 }
+        caller = { per_second = 1, burst = 2, per_day = 7 }
         department = { per_second = 3, burst = 4 }
         [quotas.callers.one-window]
         caller = { per_second = 5, burst = 6 }
@@ -40,7 +41,7 @@ fn the_narrowest_quota_written_is_the_one_that_counts() {
     let office = &plan.quotas[&caller("pension-office")];
     assert_eq!(office.subject, Allotment { per_day: 11, per_90_days: 12 });
     assert_eq!(office.attempts, plan.quotas[&caller("school")].attempts);
-    let other = QuotaLimits { per_day: 9, per_90_days: 10, ..quota(7, 8) };
+    let other = QuotaLimits { per_day: Some(9), per_90_days: Some(10), ..quota(7, 8) };
     for (id, own, civil_registry, social_insurance) in [
         ("court-registry", quota(1, 2), quota(3, 4), quota(3, 4)),
         ("one-window", quota(5, 6), quota(3, 4), quota(3, 4)),
@@ -48,7 +49,10 @@ fn the_narrowest_quota_written_is_the_one_that_counts() {
     ] {
         let rates = &plan.quotas[&caller(id)];
         let at: Vec<_> = rates.departments.values().copied().collect();
-        assert_eq!((rates.own, at), (own, vec![civil_registry, social_insurance]), "{id}");
+        // A caller's own quota says nothing of a day, so the day is that of every caller.
+        let of_all = Allotment { per_day: 7, ..ALLOTMENT };
+        let there = [civil_registry, social_insurance].map(|quota| quota.under(ALLOTMENT));
+        assert_eq!((rates.own, at), (own.under(of_all), there.to_vec()), "{id}");
     }
 }
 
@@ -63,12 +67,13 @@ fn all_mistakes_come_at_once_in_the_order_of_the_keys() {
         purposes = ["benefit-claim"]
         [quotas]
         caller = { per_second = 1000001, burst = 1 }
-        department = { per_second = 1, burst = 1, per_day = 0 }
         subject = { per_day = 30, per_90_days = 29 }
         attempts = { per_day = 100001, per_90_days = 100001 }
         subject_alarm_per_day = 0
         [quotas.callers.stranger]
         attempts = { per_day = 0, per_90_days = 1 }
+        [quotas.callers.school]
+        caller = { per_second = 1, burst = 1, per_day = 0 }
         [quotas.callers.school.departments]
         land = { per_second = 1, burst = 1000001 }
         [departments.harbour]
@@ -91,10 +96,10 @@ fn all_mistakes_come_at_once_in_the_order_of_the_keys() {
         "grants[0].caller: no caller is named \"nobody\"; write one of court-registry, one-window, \
          pension-office, school",
         "quotas.caller.per_second: 1000001 is out of range; write 1 to 1000000",
-        "quotas.department.per_day: 0 is out of range; write 1 to 1000000000",
         "quotas.subject.per_90_days: 29 is out of range; write 30 to 4000000000",
         "quotas.attempts.per_day: 100001 is out of range; write 1 to 100000",
         "quotas.subject_alarm_per_day: 0 is out of range; write 1 to 100000",
+        "quotas.callers.school.caller.per_day: 0 is out of range; write 1 to 1000000000",
         "quotas.callers.school.departments.land: no department is named \"land\"; write one of \
          civil-registry, social-insurance",
         "quotas.callers.school.departments.land.burst: 1000001 is out of range; write 1 to 1000000",

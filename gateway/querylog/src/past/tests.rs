@@ -97,10 +97,10 @@ async fn a_snapshot_comes_back_and_one_of_anything_else_does_not() {
     let log = TestLog::made();
     let (querylog, _) = log.open();
     assert_eq!(querylog.kept_snapshot().unwrap(), None);
-    assert!(matches!(querylog.keep_snapshot(0, Vec::new()), Err(SnapshotUnkept::Empty)));
+    assert!(matches!(querylog.keep_snapshot(0, |_| {}), Err(SnapshotUnkept::Empty)));
     ask(&querylog, 5).await;
     let content = b"SUBJECT 7 was asked about".to_vec();
-    querylog.keep_snapshot(6, content.clone()).unwrap();
+    querylog.keep_snapshot(6, |bytes| bytes.extend_from_slice(&content)).unwrap();
     assert_eq!(querylog.kept_snapshot().unwrap(), Some((6, content.clone())));
     let path = log.dir.join(snapshot::SNAPSHOT_FILE);
     let bytes = std::fs::read(&path).unwrap();
@@ -115,9 +115,10 @@ async fn a_snapshot_comes_back_and_one_of_anything_else_does_not() {
     }
     let shared = querylog.shared();
     let of = |covered, leaf_hash: LeafHash| {
-        let snapshot = Snapshot { covered, leaf_hash, content: content.clone() };
-        std::fs::write(&path, snapshot.seal(shared.finder.log_id(), &shared.cipher).unwrap())
-            .unwrap();
+        let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(&content);
+        let log_id = shared.finder.log_id();
+        let sealed = snapshot::seal(log_id, covered, &leaf_hash, write, &shared.cipher);
+        std::fs::write(&path, sealed.unwrap()).unwrap();
         querylog.kept_snapshot().unwrap()
     };
     let fifth = querylog.leaf(5).unwrap().unwrap().leaf_hash;
@@ -125,6 +126,9 @@ async fn a_snapshot_comes_back_and_one_of_anything_else_does_not() {
     assert_eq!(of(7, fifth), None, "of another entry");
     assert_eq!(of(0, fifth), None);
     assert_eq!(of(9999, fifth), None, "beyond the end");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(querylog.kept_snapshot().unwrap(), None, "what cannot be read is passed over");
 }
 
 #[tokio::test]

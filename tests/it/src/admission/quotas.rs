@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jumpgate::development::{LONG, Use};
+use jumpgate_admission::{Rebuild, SubjectNumber};
+use jumpgate_catalogue::{Catalogue, Digest};
 use jumpgate_departments::Fault;
-use jumpgate_querylog::Kind;
+use jumpgate_querylog::{Keys, Kind, LogOptions, QueryLog, StartDetails, SubjectRef};
 use serde_json::{Value, json};
 
 use crate::crash;
 use crate::harness::questions::{WIDOW, age, batch, civil, insured, name_matches, under_id};
-use crate::harness::{Client, Ground, Harness, Protocol, Reply, Setup, TODAY, eventually};
+use crate::harness::{Client, Ground, Harness, Protocol, Reply, Setup, TODAY, eventually, parts};
 use crate::http::assert_problem;
 
 /// Somebody else whom both departments know.
@@ -120,6 +123,7 @@ async fn an_allotment_shows_when_little_is_left_and_counts_what_has_an_entry() {
     assert_eq!(last.says(), "yes");
     assert!(policies(&last).contains("\"caller:day\";q=10;w=86400"), "{}", policies(&last));
     assert!(last.header("ratelimit").contains("\"caller:day\";r=0;t="), "of the day: none");
+    assert_eq!(client.ask(&under_id(age(18, WIDOW), 1)).await.says(), "yes", "a repeat is free");
     let refused = client.ask(&age(18, WIDOW)).await;
     assert_problem(&refused, 429, "caller-quota-exhausted");
     let wait: u64 = refused.header("retry-after").parse().unwrap();
@@ -230,7 +234,8 @@ async fn many_connections_and_certificates_of_a_caller_have_its_quotas_together(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_refusals_is_counted_to_the_last_and_adds_next_to_nothing() {
     const FLOOD: u64 = 20_000;
-    let quota = "[quotas.caller]\nper_second = 1\nburst = 1\nper_day = 1\nper_90_days = 1";
+    let quota = "[quotas.caller]\nper_second = 100000\nburst = 100000\n\
+                 per_day = 1\nper_90_days = 1";
     let harness = Harness::with(quota).await;
     assert_eq!(harness.client("one-window").await.ask(&age(18, WIDOW)).await.says(), "yes");
     let before = bytes(&harness);
@@ -271,7 +276,7 @@ async fn a_killed_gateway_knows_what_was_asked_with_a_snapshot_and_without() {
     let widow = widows_name();
     // What each run may still ask before it is killed, of age and of failed attempts.
     let runs: [(usize, usize, fn(&Path)); 4] = [
-        (2, 1, |_| {}),
+        (2, 1, |snapshot| assert!(!snapshot.exists())),
         // From the snapshot, and what came after it.
         (1, 1, |snapshot| assert!(snapshot.exists())),
         // One that was changed is as good as none.
@@ -302,7 +307,24 @@ async fn a_killed_gateway_knows_what_was_asked_with_a_snapshot_and_without() {
             let kept = async || snapshot.exists().then_some(());
             eventually("a snapshot is kept", kept).await;
         }
+        // One is in flight at the end: it was never answered, and counts for nobody.
+        let faults = ground.departments.civil_registry.faults();
+        faults.set("hang".parse::<Fault>().unwrap()).unwrap();
+        let mut hanging = crash::connect(&ground, address).await.unwrap();
+        let asking = tokio::spawn(async move {
+            let json = [("content-type", "application/json")];
+            let body = age(18, WIDOW).to_string();
+            hanging.send(http::Method::POST, "/v1/queries", &json, body).await.is_err()
+        });
+        let hangs =
+            async || (ground.departments.civil_registry.requests().in_flight == 1).then_some(());
+        eventually("the question is at the department", hangs).await;
         process.kill().await.unwrap();
+        assert!(asking.await.unwrap());
+        faults.clear();
+        let gone =
+            async || (ground.departments.civil_registry.requests().in_flight == 0).then_some(());
+        eventually("nothing is left at the department", gone).await;
     }
     let (mut process, address) = crash::serve(&ground).await;
     let mut client = crash::connect(&ground, address).await.unwrap();
@@ -312,6 +334,52 @@ async fn a_killed_gateway_knows_what_was_asked_with_a_snapshot_and_without() {
     assert_eq!(client.ask(&age(18, ANOTHER)).await.status, 200);
     process.kill().await.unwrap();
     ground.start().await.unwrap().finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_takes_the_snapshot_for_the_entries_that_it_covers() {
+    let ground = Setup::new()
+        .with("[quotas.subject]\nper_day = 6\nper_90_days = 6")
+        .start()
+        .await
+        .stop()
+        .await
+        .0;
+    // One that says what no entry says: it can only be believed if it is read.
+    let dir = ground.config().parent().unwrap().to_owned();
+    let keys = Keys::open(&dir.join("keys")).unwrap();
+    let catalogue = Catalogue::load(&parts::root().join("spec/catalogue")).unwrap();
+    let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
+    let now_ms = TODAY.to_zoned(zone.clone()).unwrap().timestamp().as_millisecond() as u64;
+    let options = LogOptions {
+        segment_bytes: 1 << 20,
+        headroom_bytes_min: 16 << 20,
+        ballast_bytes: 1 << 20,
+        ..LogOptions::default()
+    };
+    let start = StartDetails {
+        version: "forged".to_owned(),
+        config: Digest([0; 32]),
+        catalogue: Digest([0; 32]),
+        policy: Digest([0; 32]),
+        engine: Digest([0; 32]),
+        accept_clock: true,
+    };
+    let clock = Arc::new(move || now_ms);
+    let (log, _) = QueryLog::open(&dir.join("log"), &keys, options, start, clock).unwrap();
+    let kind = "passport".parse().unwrap();
+    let subject = log.subject_number(&SubjectRef { kind: &kind, identifier: WIDOW }).unwrap();
+    let mut forged = Rebuild::new(zone, &catalogue, 0);
+    for index in 0..4 {
+        let names = ("one-window", "civil-registry", "civil-registry/age-at-least@1");
+        forged.asked(index, now_ms, names, SubjectNumber(subject));
+        forged.answered(index, || None);
+    }
+    log.keep_snapshot(log.durable_entries(), |bytes| forged.snapshot(bytes)).unwrap();
+    log.close().await.unwrap();
+    let harness = ground.start().await.unwrap();
+    assert_eq!(answers(&mut harness.client("one-window").await, 4).await, 2);
+    harness.finish().await;
 }
 
 /// A question that fails counts for nobody.
