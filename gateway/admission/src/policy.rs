@@ -16,7 +16,7 @@ use cedar_policy::{
 };
 use jiff::Zoned;
 use jumpgate_catalogue::{
-    CallerId, Catalogue, Digest, Predicate, PredicateId, Purpose, SubjectKindId,
+    CallerId, Catalogue, Digest, LegalBasis, Predicate, PredicateId, Purpose, SubjectKindId,
 };
 
 use crate::settings::{CallerFacts, Channel, Mistakes, PolicySettings, RoleName};
@@ -91,6 +91,8 @@ struct Cell {
 
 struct Target {
     predicate: Arc<Predicate>,
+    /// Of each of its purposes, in their order.
+    legal_bases: Vec<LegalBasis>,
     action: EntityUid,
     resource: EntityUid,
 }
@@ -115,6 +117,7 @@ struct Moment {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Asked<'a> {
     purpose: &'a Purpose,
+    legal_basis: &'a LegalBasis,
     subject_kind: &'a SubjectKindId,
     has_case: bool,
     channel: Channel,
@@ -182,9 +185,9 @@ impl Policy {
         question: &PolicyQuestion<'_>,
         moment: &Moment,
     ) -> Decision {
-        let Some(request) = asker.request(cell, &Asked::of(question, asker), moment) else {
-            return Decision::NotGranted;
-        };
+        let asked = Asked::of(question, asker, cell);
+        let request = asked.and_then(|asked| asker.request(cell, &asked, moment));
+        let Some(request) = request else { return Decision::NotGranted };
         self.weigh(&cell.slice.set, &request)
     }
 
@@ -280,9 +283,11 @@ impl Cell {
 }
 
 impl<'a> Asked<'a> {
-    fn of(question: &PolicyQuestion<'a>, asker: &Asker) -> Self {
+    /// None if the predicate is never asked for the question's purpose.
+    fn of(question: &PolicyQuestion<'a>, asker: &Asker, cell: &'a Cell) -> Option<Self> {
         let PolicyQuestion { purpose, subject_kind, has_case, operator, .. } = *question;
-        Self { purpose, subject_kind, has_case, channel: asker.facts.channel, operator }
+        let (channel, legal_basis) = (asker.facts.channel, cell.target.legal_basis(purpose)?);
+        Some(Self { purpose, legal_basis, subject_kind, has_case, channel, operator })
     }
 }
 
@@ -318,6 +323,7 @@ fn context(asked: &Asked<'_>, moment: &Moment) -> Option<Context> {
     ]);
     let pairs = [
         ("purpose", entity(schema::PURPOSE, asked.purpose.as_str())?),
+        ("legal_basis", entity(schema::LEGAL_BASIS, asked.legal_basis.as_str())?),
         ("subject_kind", entity(schema::SUBJECT_KIND, asked.subject_kind.as_str())?),
         ("has_case", E::new_bool(asked.has_case)),
         ("channel", entity(schema::CHANNEL, asked.channel.as_str())?),
@@ -387,7 +393,8 @@ fn askers(
         let make = |of: &Vec<usize>| Arc::new(Slice::of(rules, of.clone()));
         Arc::clone(slices.entry(of).or_insert_with_key(make))
     };
-    let targets: Vec<Arc<Target>> = catalogue.predicates().filter_map(target).collect();
+    let targets: Vec<Arc<Target>> =
+        catalogue.predicates().filter_map(|it| target(catalogue, it)).collect();
     let of_caller = |(id, facts): (&CallerId, &CallerFacts)| {
         let principal: EntityUid = schema::reference(schema::CALLER, id).parse().ok()?;
         let cells = targets.iter().map(|target| {
@@ -420,10 +427,19 @@ fn combinations(roles: &[RoleName]) -> impl Iterator<Item = Vec<RoleName>> {
 pub const ROLES_MAX: usize = 5;
 
 /// None only if an id could not be that of an entity, which the ids' own rules exclude.
-fn target(predicate: &Arc<Predicate>) -> Option<Arc<Target>> {
+fn target(catalogue: &Catalogue, predicate: &Arc<Predicate>) -> Option<Arc<Target>> {
     let action = schema::action(predicate).parse().ok()?;
     let resource = schema::reference(schema::DEPARTMENT, &predicate.department).parse().ok()?;
-    Some(Arc::new(Target { predicate: Arc::clone(predicate), action, resource }))
+    let legal_bases = predicate.purposes.iter().map(|it| catalogue.legal_basis_of(it).cloned());
+    let legal_bases = legal_bases.collect::<Option<_>>()?;
+    Some(Arc::new(Target { predicate: Arc::clone(predicate), legal_bases, action, resource }))
+}
+
+impl Target {
+    fn legal_basis(&self, purpose: &Purpose) -> Option<&LegalBasis> {
+        let place = self.predicate.purposes.iter().position(|it| it == purpose)?;
+        self.legal_bases.get(place)
+    }
 }
 
 impl Slice {

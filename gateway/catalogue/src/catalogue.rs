@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::ids::{Digest, PredicateId, Purpose, SubjectKindId};
+use crate::ids::{Digest, LegalBasis, PredicateId, Purpose, SubjectKindId};
 use crate::subject::{PROVINCES, Province, SubjectKind};
 
 mod entries;
@@ -23,6 +23,7 @@ pub struct Catalogue {
     digest: Digest,
     // Keyed by their ids' texts, so that a caller's text is looked up without being parsed.
     predicates: BTreeMap<String, Arc<Predicate>>,
+    legal_bases: BTreeMap<String, LegalBasisEntry>,
     purposes: BTreeMap<String, PurposeEntry>,
     subject_kinds: BTreeMap<String, Arc<SubjectKind>>,
 }
@@ -50,6 +51,7 @@ impl Catalogue {
         let mut catalogue = Self {
             digest: digest_of(&files),
             predicates: BTreeMap::new(),
+            legal_bases: BTreeMap::new(),
             purposes: BTreeMap::new(),
             subject_kinds: BTreeMap::new(),
         };
@@ -85,6 +87,21 @@ impl Catalogue {
     /// The Chinese title of a purpose.
     pub fn purpose_title_zh(&self, purpose: &Purpose) -> Option<&str> {
         self.purposes.get(purpose.as_str()).map(|entry| entry.title_zh.as_str())
+    }
+
+    /// Every legal basis with its English title, sorted by id.
+    pub fn legal_bases(&self) -> impl Iterator<Item = (&LegalBasis, &str)> {
+        self.legal_bases.values().map(|entry| (&entry.id, entry.title_en.as_str()))
+    }
+
+    /// The Chinese title of a legal basis.
+    pub fn legal_basis_title_zh(&self, basis: &LegalBasis) -> Option<&str> {
+        self.legal_bases.get(basis.as_str()).map(|entry| entry.title_zh.as_str())
+    }
+
+    /// What a purpose rests on.
+    pub fn legal_basis_of(&self, purpose: &Purpose) -> Option<&LegalBasis> {
+        self.purposes.get(purpose.as_str()).map(|entry| &entry.legal_basis)
     }
 
     /// Every kind of subject identifier, sorted by id.
@@ -132,8 +149,16 @@ impl CatalogueMistake {
 }
 
 #[derive(Debug)]
+struct LegalBasisEntry {
+    id: LegalBasis,
+    title_en: String,
+    title_zh: String,
+}
+
+#[derive(Debug)]
 struct PurposeEntry {
     id: Purpose,
+    legal_basis: LegalBasis,
     title_en: String,
     title_zh: String,
 }

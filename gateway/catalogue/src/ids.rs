@@ -73,6 +73,11 @@ slug_id!(
     "a purpose"
 );
 slug_id!(
+    /// On what ground of the law a purpose rests, from the catalogue's closed list.
+    LegalBasis,
+    "a legal basis"
+);
+slug_id!(
     /// A kind of subject identifier, `passport` for one.
     SubjectKindId,
     "a subject kind"

@@ -18,7 +18,8 @@ pub use catalogue::{
 };
 pub use fault::{Blame, Fault, FaultCode};
 pub use ids::{
-    CallerId, DepartmentId, Digest, InvalidId, PredicateId, Purpose, QueryId, SubjectKindId,
+    CallerId, DepartmentId, Digest, InvalidId, LegalBasis, PredicateId, Purpose, QueryId,
+    SubjectKindId,
 };
 pub use query::{ParameterValue, Query, Question, is_note};
 pub use refusal::{NOTICE_CHARS_MAX, Notice, Refusal, RefusalCode};

@@ -15,8 +15,9 @@ use crate::record::{LogUnavailable, Logged};
 use crate::replay::Claim;
 use crate::wire::Asked;
 
-/// Answers one question: resolve, claim its id, count it, admit, log the ask, ask the department, log the
-/// outcome. Each stage consumes what the last one made, and only a [`Logged`] can be spoken.
+/// Answers one question: resolve, claim its id, count it, admit, log the ask, ask the department,
+/// log the outcome. Each stage consumes what the last one made, and only a [`Logged`] can be
+/// spoken.
 ///
 /// # Errors
 /// The query log cannot be written: nothing is answered.

@@ -1,7 +1,7 @@
 //! What can be fetched beside answers: the catalogue, receipts, health and readiness.
 
 use http::StatusCode;
-use jumpgate_catalogue::{Catalogue, ParameterKind, Predicate, Refusal, RefusalCode};
+use jumpgate_catalogue::{Catalogue, LegalBasis, ParameterKind, Predicate, Refusal, RefusalCode};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
@@ -18,13 +18,19 @@ pub fn catalogue(catalogue: &Catalogue) -> Reply {
     });
     let purposes = catalogue.purposes().map(|(purpose, title)| {
         let title = json!({ "en": title, "zh": catalogue.purpose_title_zh(purpose) });
-        json!({ "purpose": purpose.as_str(), "title": title })
+        let basis = catalogue.legal_basis_of(purpose).map(LegalBasis::as_str);
+        json!({ "purpose": purpose.as_str(), "title": title, "legal_basis": basis })
+    });
+    let bases = catalogue.legal_bases().map(|(basis, title)| {
+        let title = json!({ "en": title, "zh": catalogue.legal_basis_title_zh(basis) });
+        json!({ "legal_basis": basis.as_str(), "title": title })
     });
     let body = json!({
         "digest": catalogue.digest().to_string(),
         "predicates": predicates,
         "subject_kinds": kinds.collect::<Vec<_>>(),
         "purposes": purposes.collect::<Vec<_>>(),
+        "legal_bases": bases.collect::<Vec<_>>(),
     });
     respond::document(StatusCode::OK, &body)
 }

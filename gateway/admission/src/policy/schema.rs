@@ -19,6 +19,7 @@ pub(super) fn schema(catalogue: &Catalogue, callers: &BTreeMap<CallerId, CallerF
     text += &entity(CALLER, callers.keys());
     text += &entity(DEPARTMENT, departments);
     text += &entity(PURPOSE, catalogue.purposes().map(|(purpose, _)| purpose));
+    text += &entity(LEGAL_BASIS, catalogue.legal_bases().map(|(basis, _)| basis));
     text += &entity(SUBJECT_KIND, catalogue.subject_kinds().map(|kind| &kind.id));
     text += &entity(CHANNEL, Channel::ALL.map(Channel::as_str));
     let roles = callers.values().filter_map(|facts| facts.operator_roles.as_deref()).flatten();
@@ -62,6 +63,7 @@ pub(crate) const ACTION: &str = "Action";
 pub(crate) const CALLER: &str = "Caller";
 pub(crate) const DEPARTMENT: &str = "Department";
 pub(crate) const PURPOSE: &str = "Purpose";
+pub(super) const LEGAL_BASIS: &str = "LegalBasis";
 pub(super) const SUBJECT_KIND: &str = "SubjectKind";
 pub(super) const CHANNEL: &str = "Channel";
 pub(super) const OPERATOR_ROLE: &str = "OperatorRole";
@@ -70,6 +72,7 @@ pub(super) const OPERATOR_ROLE: &str = "OperatorRole";
 const CONTEXT: &str = "
 type Asked = {
     purpose: Purpose,
+    legal_basis: LegalBasis,
     subject_kind: SubjectKind,
     has_case: Bool,
     channel: Channel,

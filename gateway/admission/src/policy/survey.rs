@@ -40,7 +40,8 @@ impl Policy {
     /// predicate is unknown.
     pub fn explain(&self, question: &PolicyQuestion<'_>, now: &Zoned) -> Option<Explained> {
         let (asker, cell) = self.cell(question)?;
-        let request = asker.request(cell, &Asked::of(question, asker), &Moment::of(now))?;
+        let asked = Asked::of(question, asker, cell)?;
+        let request = asker.request(cell, &asked, &Moment::of(now))?;
         let weighed = cell.slice.rules.iter().map(|&at| {
             let rule = &self.rules[at];
             Weighed {
@@ -258,7 +259,8 @@ fn questions<'a>(asker: &'a Asker, cell: &'a Cell) -> impl Iterator<Item = Asked
     let those = if cell.slice.looks_at_operator { asker.operators.len() } else { 1 };
     let operators: Vec<Option<&[RoleName]>> =
         asker.operators.iter().take(those).map(|roles| roles.as_deref()).collect();
-    predicate.purposes.iter().flat_map(move |purpose| {
+    let purposes = predicate.purposes.iter().zip(&cell.target.legal_bases);
+    purposes.flat_map(move |(purpose, legal_basis)| {
         let operators = operators.clone();
         predicate.subject_kinds.iter().flat_map(move |subject_kind| {
             let operators = operators.clone();
@@ -266,6 +268,7 @@ fn questions<'a>(asker: &'a Asker, cell: &'a Cell) -> impl Iterator<Item = Asked
                 let operators = operators.clone().into_iter();
                 operators.map(move |operator| Asked {
                     purpose,
+                    legal_basis,
                     subject_kind,
                     has_case,
                     channel,

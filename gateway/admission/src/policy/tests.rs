@@ -210,7 +210,7 @@ fn unsigned_rules_of_a_department_are_a_mistake() {
 }
 
 /// What is wrong, and what of key, fault and mend must be said.
-const BAD: [(&str, &str, &str, &str); 16] = [
+const BAD: [(&str, &str, &str, &str); 18] = [
     (
         "@id(\"x\")\npermit(principal, action, resource) when { context.has_case ;",
         "district.cedar:2",
@@ -260,6 +260,21 @@ const BAD: [(&str, &str, &str, &str); 16] = [
         "district.cedar:2",
         "`\"fun\"` is not declared",
         "\"hiring\"",
+    ),
+    (
+        "@id(\"x\") permit(principal, action, resource) when {\n\
+         context.legal_basis == LegalBasis::\"curiosity\" };",
+        "district.cedar:2",
+        "`\"curiosity\"` is not declared",
+        "\"statutory-duty\"",
+    ),
+    (
+        // No purpose of this predicate rests on consent.
+        "@id(\"x\") permit(principal, action == Action::\"civil-registry/alive@1\", resource) when \
+         { context.legal_basis == LegalBasis::\"consent\" };",
+        "district.cedar:1",
+        "rule x can never apply",
+        "catalogue",
     ),
     (
         "@id(\"x\") permit(principal, action, resource) when { context.purposes == 1 };",
@@ -423,12 +438,17 @@ fn the_matrix_shows_what_a_decision_depends_on() {
             when { context.subject_kind == SubjectKind::"handle" };
         @id("hours") permit(principal == Caller::"school",
             action == Action::"civil-registry/alive@1", resource)
-            when { context.time.hour < 12 && context.purpose == Purpose::"benefit-claim" };"#,
+            when { context.time.hour < 12 && context.purpose == Purpose::"benefit-claim" };
+        @id("law") permit(principal == Caller::"one-window",
+            action == Action::"civil-registry/sex-is@1", resource)
+            when { context.legal_basis == LegalBasis::"court-order" };"#,
     );
     let matrix = policy.matrix(&now());
     for line in [
         "    benefit-claim           without a case: -; with a case: permit by case",
         "    benefit-claim           - (84 of 168 h), permit by hours (84 of 168 h)",
+        "    court-order             permit by law",
+        "    pension-claim           -",
         "pension-office (system)",
         "  civil-registry/sex-is@1: -",
     ] {
@@ -466,6 +486,7 @@ fn any_rule() -> impl Strategy<Value = String> {
         Just(" unless { context.purpose == Purpose::\"court-order\" }"),
         Just(" when { principal == Caller::\"school\" || context.time.hour < 9 }"),
         Just(" when { context.subject_kind == SubjectKind::\"handle\" }"),
+        Just(" when { context.legal_basis == LegalBasis::\"statutory-duty\" }"),
     ];
     let effect = prop_oneof![3 => Just("permit"), 1 => Just("forbid")];
     (effect, principal, action, resource, condition)
@@ -482,8 +503,10 @@ fn by_all(policy: &Policy, words: Words<'_>, at: &Zoned) -> Decision {
         words.3.parse().unwrap(),
     );
     let asker = &policy.askers[&id];
+    let legal_basis = asker.cells[&predicate].target.legal_basis(&purpose).unwrap();
     let asked = Asked {
         purpose: &purpose,
+        legal_basis,
         subject_kind: &kind,
         has_case: words.4,
         channel: asker.facts.channel,

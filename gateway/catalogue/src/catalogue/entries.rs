@@ -7,8 +7,8 @@ use toml::Table;
 
 use super::predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 use super::reader::Reader;
-use super::{Catalogue, CatalogueMistake, PurposeEntry};
-use crate::ids::{DepartmentId, PredicateId, Purpose, SubjectKindId};
+use super::{Catalogue, CatalogueMistake, LegalBasisEntry, PurposeEntry};
+use crate::ids::{DepartmentId, LegalBasis, PredicateId, Purpose, SubjectKindId};
 use crate::query::one_of;
 use crate::subject::{IdentifierRule, Reveals, SubjectKind};
 use crate::verdict::Verdict;
@@ -22,9 +22,11 @@ const PARAMETERS_MAX: usize = 8;
 /// A name, an address line; more than that is a document.
 const TEXT_CHARS_MAX: i64 = 256;
 
-/// A file whose purposes and kinds are read and whose predicates wait for those of all files.
+/// A file whose legal bases and kinds are read and whose purposes and predicates wait for those of
+/// all files.
 struct Remainder<'a> {
     file: &'a str,
+    purposes: Vec<Table>,
     department: Option<DepartmentId>,
     predicates: Vec<Table>,
 }
@@ -42,6 +44,13 @@ impl Catalogue {
             match text.parse::<Table>() {
                 Ok(table) => remainders.push(self.read_file(file, table, &mut mistakes)),
                 Err(fault) => mistakes.push(syntax_mistake(file, text, &fault)),
+            }
+        }
+        for remainder in &mut remainders {
+            for (number, table) in (1..).zip(std::mem::take(&mut remainder.purposes)) {
+                let place = format!("purpose {number}");
+                let reader = Reader::of_entry(remainder.file, place, "id", table, &mut mistakes);
+                self.read_purpose(reader);
             }
         }
         for remainder in remainders {
@@ -62,6 +71,7 @@ impl Catalogue {
     ) -> Remainder<'a> {
         let mut reader = Reader::new(file, "file".to_owned(), table, mistakes);
         let kinds = reader.tables("subject_kind", KINDS_PER_FILE_MAX);
+        let legal_bases = reader.tables("legal_basis", KINDS_PER_FILE_MAX);
         let purposes = reader.tables("purpose", KINDS_PER_FILE_MAX);
         let predicates = reader.tables("predicate", PREDICATES_PER_FILE_MAX);
         let wants_department = !predicates.is_empty() || reader.has("department");
@@ -71,11 +81,11 @@ impl Catalogue {
             let place = format!("subject_kind {number}");
             self.read_kind(Reader::of_entry(file, place, "id", table, mistakes));
         }
-        for (number, table) in (1..).zip(purposes) {
-            let place = format!("purpose {number}");
-            self.read_purpose(Reader::of_entry(file, place, "id", table, mistakes));
+        for (number, table) in (1..).zip(legal_bases) {
+            let place = format!("legal_basis {number}");
+            self.read_legal_basis(Reader::of_entry(file, place, "id", table, mistakes));
         }
-        Remainder { file, department, predicates }
+        Remainder { file, purposes, department, predicates }
     }
 
     fn read_kind(&mut self, mut reader: Reader<'_>) {
@@ -104,23 +114,46 @@ impl Catalogue {
         }
     }
 
+    fn read_legal_basis(&mut self, mut reader: Reader<'_>) {
+        let id: Option<LegalBasis> = reader.parsed("id");
+        let title_en = reader.text("title_en");
+        let title_zh = reader.text("title_zh");
+        if let Some(id) = &id
+            && self.legal_bases.contains_key(id.as_str())
+        {
+            reader.mistake("id", "an id stands for one legal basis", "rename or remove one");
+        }
+        reader.finish();
+        if let (Some(id), Some(title_en), Some(title_zh)) = (id, title_en, title_zh) {
+            let entry = LegalBasisEntry { id, title_en, title_zh };
+            self.legal_bases.insert(entry.id.as_str().to_owned(), entry);
+        }
+    }
+
     fn read_purpose(&mut self, mut reader: Reader<'_>) {
         let id: Option<Purpose> = reader.parsed("id");
         let title_en = reader.text("title_en");
         let title_zh = reader.text("title_zh");
+        let legal_basis: Option<LegalBasis> = reader.parsed("legal_basis");
+        let ids = legal_basis.iter().map(LegalBasis::as_str);
+        check_known(&mut reader, "legal_basis", ids, &self.legal_bases);
         if let Some(id) = &id
             && self.purposes.contains_key(id.as_str())
         {
             reader.mistake("id", "an id stands for one purpose", "rename or remove one");
         }
         reader.finish();
-        if let (Some(id), Some(title_en), Some(title_zh)) = (id, title_en, title_zh) {
-            self.purposes.insert(id.as_str().to_owned(), PurposeEntry { id, title_en, title_zh });
+        let entry = (|| {
+            let (id, legal_basis) = (id?, legal_basis?);
+            Some(PurposeEntry { id, legal_basis, title_en: title_en?, title_zh: title_zh? })
+        })();
+        if let Some(entry) = entry {
+            self.purposes.insert(entry.id.as_str().to_owned(), entry);
         }
     }
 
     fn read_predicates(&mut self, remainder: Remainder<'_>, mistakes: &mut Vec<CatalogueMistake>) {
-        let Remainder { file, department, predicates } = remainder;
+        let Remainder { file, department, predicates, .. } = remainder;
         for (number, table) in (1..).zip(predicates) {
             let place = format!("predicate {number}");
             let mut reader = Reader::of_entry(file, place, "id", table, mistakes);

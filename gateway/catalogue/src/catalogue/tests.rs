@@ -36,10 +36,16 @@ title_zh = "公民身份号码"
 rule = "gb-11643"
 reveals = ["birth-date", "birth-division", "sex"]
 
+[[legal_basis]]
+id = "consent"
+title_en = "Consent"
+title_zh = "同意"
+
 [[purpose]]
 id = "hiring"
 title_en = "Hiring"
 title_zh = "招聘"
+legal_basis = "consent"
 "#;
 
 const CIVIL: &str = r#"
@@ -130,6 +136,18 @@ fn every_mistake_is_named_with_its_place() {
             "clock = \"grid\"",
             "clock = \"grid\"\nclok = 1",
             format!("{age}: clok: no such key here; remove it or mend its spelling"),
+        ),
+        (
+            "legal_basis = \"consent\"",
+            "legal_basis = \"curiosity\"",
+            "kinds.toml: hiring: legal_basis: the catalogue has no curiosity; \
+             make it one of consent"
+                .to_owned(),
+        ),
+        (
+            "legal_basis = \"consent\"",
+            "",
+            "kinds.toml: hiring: legal_basis: every such entry has it; add it".to_owned(),
         ),
         (
             "purposes = [\"hiring\"]",

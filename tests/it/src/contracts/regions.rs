@@ -88,7 +88,11 @@ pub fn kinds(catalogue: &Catalogue) -> String {
 }
 
 pub fn purposes(catalogue: &Catalogue) -> String {
-    list("Purpose", catalogue.purposes().map(|(purpose, _)| purpose.as_str()))
+    [
+        list("Purpose", catalogue.purposes().map(|(purpose, _)| purpose.as_str())),
+        list("LegalBasis", catalogue.legal_bases().map(|(basis, _)| basis.as_str())),
+    ]
+    .concat()
 }
 
 pub fn codes(log: &[LogUnavailable]) -> String {
