@@ -72,15 +72,15 @@ impl Sample {
         refused.collect()
     }
 
-    /// Is this person insured? Asked of a department that hangs, so the right reply is a fault of
-    /// its deadline or, while it rests, a refusal.
-    pub fn insured_of_a_hanging_department(&self) -> Vec<Question> {
+    /// Is this person insured? Asked of a department that may hang or be switched off, so the right
+    /// reply is an answer, a fault of its deadline, or a refusal.
+    pub fn insured_whatever_comes(&self) -> Vec<Question> {
         let questions = self.people.iter().map(|person| {
             Question::json(
                 "social-insurance/insured@1",
                 r#"{"scheme":"pension"}"#,
                 &person.identifiers.passport,
-                (&[REFUSED, 504], r#""code":"department-"#.to_owned()),
+                (&[200, REFUSED, 504], r#""query_id":"#.to_owned()),
             )
         });
         questions.collect()

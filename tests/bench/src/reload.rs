@@ -98,6 +98,6 @@ fn print(arguments: &Arguments, rest: &[Measured], reloading: &[Measured], reloa
 
 const CONNECTIONS: u16 = 16;
 /// About 2,000 questions a second over all connections.
-const PACE: Duration = Duration::from_millis(8);
+const PACE: Duration = Duration::from_millis(7);
 /// Far more often than anybody reloads.
 const RELOADS_APART: Duration = Duration::from_millis(500);
