@@ -40,7 +40,10 @@ impl Policy {
     /// predicate is unknown.
     pub fn explain(&self, question: &PolicyQuestion<'_>, now: &Zoned) -> Option<Explained> {
         let (asker, cell) = self.cell(question)?;
-        let asked = Asked::of(question, asker, cell)?;
+        let Some(asked) = Asked::of(question, asker, cell) else {
+            // The catalogue does not allow the purpose, so no rule was asked.
+            return Some(Explained { decision: Decision::NotGranted, weighed: Vec::new() });
+        };
         let request = asker.request(cell, &asked, &Moment::of(now))?;
         let weighed = cell.slice.rules.iter().map(|&at| {
             let rule = &self.rules[at];
