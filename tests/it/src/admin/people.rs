@@ -46,7 +46,10 @@ impl Office {
         };
         open(harness.folder());
         let command = harness.folder().join("jumpgate");
-        fs::copy(binary(), &command).unwrap();
+        // By another process: a child that another test begins meanwhile would hold the file open
+        // for writing, and so keep anybody from running it.
+        let copied = Command::new("cp").arg(binary()).arg(&command).status().unwrap();
+        assert!(copied.success(), "{copied}");
         open(&command);
         Some(Self { harness, command })
     }
