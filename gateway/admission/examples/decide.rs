@@ -65,7 +65,9 @@ fn main() -> Result<(), Fault> {
                     charged.charge.keep(now_ms);
                     permit.asked(now_ms);
                     permitted += 1;
-                    permit.settle(Settled::Ok, Some(Verdict::Yes));
+                    if let Some(counted) = permit.settle(Settled::Ok) {
+                        counted.answered(Verdict::Yes);
+                    }
                 }
             }
         });

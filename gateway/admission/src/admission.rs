@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use jiff::Zoned;
-use jumpgate_catalogue::{CallerId, DepartmentId, Notice, Query, Refusal, Verdict};
+use jumpgate_catalogue::{CallerId, DepartmentId, Notice, Query, Refusal};
 use tokio::time::Instant;
 
 use crate::breaker::{Settled, Ticket};
@@ -459,14 +459,12 @@ impl<C: Clock> Permit<C> {
         !self.department.is_killed() && self.ticket.is_current()
     }
 
-    /// Tells the breaker how the department did, gives everything back, and leaves the question
-    /// counted for its subject if it was answered, by `verdict`. A permit dropped without it counts
-    /// as [`Settled::Neutral`] and not answered.
-    pub fn settle(mut self, settled: Settled, verdict: Option<Verdict>) {
+    /// Tells the breaker how the department did, and gives everything back but what is counted: who
+    /// gets it says what the answer was once that may show. A permit dropped without it counts as
+    /// [`Settled::Neutral`] and not answered.
+    pub fn settle(mut self, settled: Settled) -> Option<Reservation> {
         self.ticket.settled = settled;
-        if let (Some(reservation), Some(verdict)) = (self.reservation.take(), verdict) {
-            reservation.answered(verdict);
-        }
+        self.reservation.take()
     }
 }
 

@@ -153,7 +153,7 @@ pub struct Charge {
 /// before it is on record, it was never asked; dropped before it is answered, its subject's count
 /// is given back.
 #[must_use = "a dropped reservation is given back"]
-pub(crate) struct Reservation {
+pub struct Reservation {
     ledger: Arc<Ledger>,
     asking: Asking,
     day: Day,
@@ -306,10 +306,14 @@ impl Ledger {
         }
     }
 
-    /// Counts a question for all callers together. It is never given back: it was asked.
+    /// Counts a question for all callers together. It is never given back: it was asked. Where there
+    /// is no room for another count, it raises no alarm.
     fn count_together(&self, subject: SubjectNumber, day: Day) -> u32 {
-        let mut shard = self.shard(subject);
-        let together = shard.counts.entry(Key::together(subject, ALL)).or_default();
+        let (mut shard, key) = (self.shard(subject), Key::together(subject, ALL));
+        if shard.counts.len() >= SHARD_COUNTS_MAX && !shard.counts.contains_key(&key) {
+            return 0;
+        }
+        let together = shard.counts.entry(key).or_default();
         together.forget_before(day);
         together.add(day);
         together.on(day)
@@ -384,7 +388,7 @@ impl Reservation {
 
     /// The question is answered, and stays counted for its subject; an attempt that succeeds is
     /// none.
-    pub(crate) fn answered(mut self, verdict: Verdict) {
+    pub fn answered(mut self, verdict: Verdict) {
         self.holds_subject = self.asking.family.is_match && verdict == Verdict::Yes;
     }
 }

@@ -31,7 +31,7 @@ pub use breaker::{BreakerReading, BreakerState, Settled, TripReason};
 pub use department::{DepartmentCounts, DepartmentReading};
 pub use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 pub use in_flight::{InFlight, InFlightGuard};
-pub use ledger::{Charge, Ledger, Rebuild, SnapshotFault, SubjectNumber};
+pub use ledger::{Charge, Ledger, Rebuild, Reservation, SnapshotFault, SubjectNumber};
 pub use maintenance::{NoticeSettings, WindowSettings};
 pub use policy::{
     Decision, Explained, Policy, PolicyQuestion, ROLES_MAX, RuleId, SignatureFault, SignedRules,

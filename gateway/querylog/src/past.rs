@@ -145,6 +145,7 @@ impl QueryLog {
         let bytes = snapshot::seal(log_id, covered, &leaf_hash, write, &shared.cipher);
         let bytes = bytes.ok_or(SnapshotUnkept::NoRandomness)?;
         let (disk, dir) = shared.finder.place();
+        snapshot::remove_draft(disk, dir)?;
         let (free, wanted) = (disk.free_bytes(dir)?, shared.headroom.wanted_with(bytes.len()));
         if free < wanted {
             return Err(SnapshotUnkept::NoRoom { free, wanted });

@@ -30,6 +30,7 @@ use crate::publisher::Publishing;
 use crate::queue::Queue;
 use crate::segments::{self, Loaded, SegmentFault};
 use crate::shared::{CLOCK_BACK_MS_MAX, Progress, Shared};
+use crate::snapshot;
 use crate::store::Store;
 use crate::ticket::Recorded;
 use crate::tree::{State, Tree, TreeFault};
@@ -107,6 +108,7 @@ impl<'a> Recovery<'a> {
     /// Reads, mends, closes open questions, writes `start`.
     pub fn run(self, start: &StartDetails) -> Result<(Shared, Store, Tree, Opened), OpenFault> {
         let found = self.read(start)?;
+        snapshot::remove_draft(&self.disk, self.dir)?;
         let headroom = Headroom::open(self.disk.clone(), self.dir, &self.options)?;
 
         // From here on files are changed, and only above the durable mark.

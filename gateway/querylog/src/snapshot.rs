@@ -3,7 +3,7 @@
 //! Owns its form. What is in it is its maker's; it is encrypted, because it says what was asked
 //! about whom as often as the entries do, and bound to the log and to the last entry it covers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cipher::{CIPHER_CHACHA20_POLY1305, Cipher, NONCE_BYTES, TAG_BYTES};
 use crate::disk::{Disk, DiskFault};
@@ -60,7 +60,7 @@ pub(crate) fn seal(
 /// synced, so that the log's own syncs never wait for all of it.
 pub(crate) fn replace(disk: &Disk, dir: &Path, bytes: &[u8]) -> Result<(), DiskFault> {
     let path = dir.join(SNAPSHOT_FILE);
-    let draft = path.with_extension("tmp");
+    let draft = draft(dir);
     disk.remove(&draft)?;
     let written = write(disk, &draft, bytes);
     if written.is_err() {
@@ -70,6 +70,15 @@ pub(crate) fn replace(disk: &Disk, dir: &Path, bytes: &[u8]) -> Result<(), DiskF
     written?;
     disk.rename(&draft, &path)?;
     disk.sync_dir(dir)
+}
+
+/// Removes what was half written when the process ended: it may hold room that the log needs.
+pub(crate) fn remove_draft(disk: &Disk, dir: &Path) -> Result<(), DiskFault> {
+    disk.remove(&draft(dir))
+}
+
+fn draft(dir: &Path) -> PathBuf {
+    dir.join(SNAPSHOT_FILE).with_extension("tmp")
 }
 
 fn write(disk: &Disk, draft: &Path, bytes: &[u8]) -> Result<(), DiskFault> {

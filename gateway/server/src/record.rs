@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use jumpgate_admission::{InFlightGuard, Permit, QuotaReading, Settled, SubjectNumber};
+use jumpgate_admission::{
+    InFlightGuard, Permit, QuotaReading, Reservation, Settled, SubjectNumber,
+};
 use jumpgate_catalogue::{
     DepartmentId, Digest, Fault, PredicateId, Query, QueryId, Refusal, Verdict,
 };
@@ -45,6 +47,8 @@ pub struct Asked {
     query: Query,
     /// None once the department has answered.
     permit: Option<Permit>,
+    /// None before that. What it leaves counted may show only with the answer.
+    counted: Option<Reservation>,
     posed: Instant,
     deadline: Instant,
     in_flight: InFlightGuard,
@@ -158,7 +162,8 @@ impl Record {
             );
         }
         let permit = Some(permit);
-        Ok(Asked { query, permit, posed, deadline, in_flight, quotas, ticket, since })
+        let counted = None;
+        Ok(Asked { query, permit, counted, posed, deadline, in_flight, quotas, ticket, since })
     }
 
     /// Puts the outcome on record, durable before it returns.
@@ -166,7 +171,7 @@ impl Record {
     /// # Errors
     /// The log cannot be written.
     pub async fn conclude(&self, asked: Asked, outcome: Outcome) -> Result<Logged, LogUnavailable> {
-        let Asked { query, in_flight, quotas, ticket, .. } = asked;
+        let Asked { query, counted, in_flight, quotas, ticket, .. } = asked;
         let predicate = query.predicate();
         let (said, closing) = match outcome.found {
             Ok(finding) => {
@@ -182,6 +187,9 @@ impl Record {
             }
         };
         let recorded = self.log.conclude(ticket, closing).await.map_err(unavailable)?;
+        if let (Some(counted), Ok(verdict)) = (counted, said) {
+            counted.answered(verdict);
+        }
         self.telemetry.concluded(&predicate.department, said);
         drop(in_flight);
         let kept = Kept::new(&query, said, &recorded);
@@ -292,13 +300,12 @@ impl Asked {
         self.permit.as_ref().is_some_and(Permit::breaker_agrees)
     }
 
-    /// Gives back what admission lent, and says how long the department took: it is free from here
-    /// on, only the caller still waits.
+    /// Gives back what admission lent of the department, and says how long it took: it is free from
+    /// here on, only the caller still waits.
     pub(crate) fn settle(&mut self, outcome: &Outcome) -> Duration {
-        let verdict = outcome.found.ok().map(|finding| self.query.predicate().verdict(finding).0);
         if let Some(permit) = self.permit.take() {
             let fault = outcome.found.err().map(|fault| fault.code);
-            permit.settle(Settled::of(fault), verdict);
+            self.counted = permit.settle(Settled::of(fault));
         }
         self.since.elapsed()
     }

@@ -76,7 +76,7 @@ async fn the_checks_run_in_their_order() {
         "#,
     );
     let (one, two, fails) = (admit(&gate).await, admit(&gate).await, admit(&gate).await);
-    fails.unwrap().settle(Settled::DepartmentFailed, None);
+    fails.unwrap().settle(Settled::DepartmentFailed);
     clock.advance(Duration::from_secs(3));
     let probe = admit(&gate).await.unwrap();
     assert_eq!(reading(&gate).in_flight, 3, "no slot is left and the probe is out");
@@ -98,7 +98,7 @@ async fn the_checks_run_in_their_order() {
     let refused = admit(&gate).await.err().unwrap();
     assert_eq!(refused.code, RefusalCode::BreakerOpen);
     assert_eq!(refused.retry_after, Some(Duration::from_secs(3)));
-    probe.settle(Settled::Ok, None);
+    probe.settle(Settled::Ok);
     // It is back with one slot, and two are in from before: three at most.
     let permit = admit(&gate).await.unwrap();
     let refused = admit(&gate).await.err().unwrap();
@@ -200,7 +200,7 @@ async fn who_waits_while_the_breaker_opens_is_refused() {
     assert!(held.breaker_agrees());
     let (mut first, mut second) = (pin!(admit(&gate)), pin!(admit(&gate)));
     assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
-    held.settle(Settled::DepartmentFailed, None);
+    held.settle(Settled::DepartmentFailed);
     assert_eq!(first.await.err().unwrap().code, RefusalCode::BreakerOpen);
     assert_eq!(second.await.err().unwrap().code, RefusalCode::BreakerOpen);
     assert_eq!((reading(&gate).in_flight, reading(&gate).waiting), (0, 0));
@@ -217,7 +217,7 @@ async fn a_waiting_probe_is_the_only_one_and_is_given_back_when_cancelled() {
         let held = admit(&gate).await.unwrap();
         let mut waits = pin!(admit(&gate));
         assert!(poll(&mut waits).is_pending());
-        held.settle(Settled::DepartmentFailed, None);
+        held.settle(Settled::DepartmentFailed);
         clock.advance(Duration::from_secs(1));
         let mut probe = Box::pin(admit(&gate));
         assert!(poll(&mut probe.as_mut()).is_pending());
@@ -243,17 +243,17 @@ async fn a_dropped_probe_makes_room_and_two_good_ones_close() {
     let (clock, gate) =
         gate("[departments.civil-registry]\nconcurrency_max = 2\nbreaker = { failures_max = 1 }\n");
     let (slow, fails) = (admit(&gate).await.unwrap(), admit(&gate).await.unwrap());
-    fails.settle(Settled::DepartmentFailed, None);
+    fails.settle(Settled::DepartmentFailed);
     clock.advance(Duration::from_secs(1));
     let probe = admit(&gate).await.unwrap();
     assert!(probe.breaker_agrees() && !slow.breaker_agrees(), "only the probe may be retried");
     assert_eq!(code(&gate).await, RefusalCode::BreakerOpen);
     drop(probe);
     for state in [BreakerState::HalfOpen, BreakerState::Closed] {
-        admit(&gate).await.expect("no probe is out").settle(Settled::Ok, None);
+        admit(&gate).await.expect("no probe is out").settle(Settled::Ok);
         assert_eq!(reading(&gate).breaker.state, state);
     }
-    slow.settle(Settled::DepartmentFailed, None);
+    slow.settle(Settled::DepartmentFailed);
     assert_eq!(reading(&gate).breaker.state, BreakerState::Closed, "it asked before the rest");
 }
 
@@ -303,12 +303,12 @@ async fn another_plan_keeps_the_switch_the_breaker_the_slots_and_every_quota_tha
     assert_eq!(code(&second).await, RefusalCode::BulkheadFull, "two are in, one may be");
     assert_eq!(code(&second).await, RefusalCode::DepartmentQuota, "three of three are spent");
     // What began under the first plan counts under the second.
-    fails.settle(Settled::DepartmentFailed, None);
+    fails.settle(Settled::DepartmentFailed);
     drop(held);
     let third = second.succeed(plan(settings(1, 2)));
     assert_eq!(code(&third).await, RefusalCode::BreakerOpen, "another rate begins full");
     clock.advance(Duration::from_secs(3));
-    admit(&third).await.unwrap().settle(Settled::Ok, None);
+    admit(&third).await.unwrap().settle(Settled::Ok);
     assert_eq!(third.kill(&civil_registry(), None), Ok(true));
     let fourth = third.succeed(plan(settings(1, 2)));
     assert_eq!(code(&fourth).await, RefusalCode::DepartmentKilled);
@@ -332,7 +332,7 @@ async fn who_waits_is_refused_as_soon_as_the_department_is_switched_off_or_begin
     let begun = Instant::now();
     let mut waiting = [pin!(code(&gate)), pin!(code(&gate))];
     assert!(waiting.iter_mut().all(|it| poll(it).is_pending()));
-    fails.settle(Settled::DepartmentFailed, None);
+    fails.settle(Settled::DepartmentFailed);
     for it in &mut waiting {
         assert_eq!(poll(it), Poll::Ready(RefusalCode::BreakerOpen));
     }
@@ -370,9 +370,9 @@ async fn a_department_comes_back_with_few_slots_and_each_answer_brings_one_more(
         "#,
     );
     let held = admit(&gate).await.unwrap();
-    admit(&gate).await.unwrap().settle(Settled::DepartmentFailed, None);
+    admit(&gate).await.unwrap().settle(Settled::DepartmentFailed);
     clock.advance(Duration::from_secs(1));
-    admit(&gate).await.unwrap().settle(Settled::Ok, None);
+    admit(&gate).await.unwrap().settle(Settled::Ok);
     assert_eq!((reading(&gate).limit, reading(&gate).concurrency_max), (2, 16));
     // What hangs from before is none of the few.
     let few = (admit(&gate).await.unwrap(), admit(&gate).await.unwrap());
@@ -385,7 +385,7 @@ async fn a_department_comes_back_with_few_slots_and_each_answer_brings_one_more(
             permits.push(permit);
         }
         assert_eq!(permits.len(), most.min(16));
-        permits.into_iter().for_each(|permit| permit.settle(Settled::Ok, None));
+        permits.into_iter().for_each(|permit| drop(permit.settle(Settled::Ok)));
         most *= 2;
     }
     assert_eq!(reading(&gate).limit, 16);

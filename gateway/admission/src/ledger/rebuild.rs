@@ -12,10 +12,10 @@ use jumpgate_catalogue::{Catalogue, Verdict};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use smallvec::SmallVec;
 
-use super::days::{Day, Days, first_until};
+use super::days::{Day, Days};
 use super::{
-    Asking, Families, Family, FamilyName, Key, Ledger, Number, Reservation, SubjectNumber, locked,
-    signed,
+    ALL, Asking, Families, Family, FamilyName, Key, Ledger, Number, PERIOD_DAYS, Reservation,
+    SubjectNumber, locked, signed,
 };
 
 /// Counts on their way from entries to a [`Ledger`].
@@ -117,6 +117,7 @@ impl Rebuild {
 
     /// The counts, once every question has its closing entry.
     pub fn into_ledger(self) -> Arc<Ledger> {
+        self.forget_before(0);
         Arc::clone(&self.ledger)
     }
 
@@ -125,26 +126,37 @@ impl Rebuild {
         self.ledger.subject_counts()
     }
 
-    /// The counts as they can be kept, added to `bytes`; those that no span reaches on the day of
-    /// the last entry are left out.
+    /// The counts as they can be kept, added to `bytes`. What no span reaches on the day of the last
+    /// entry is left out, and the snapshot says from when on it is whole: that day may be one of a
+    /// clock that was ahead.
     pub fn snapshot(&self, bytes: &mut Vec<u8>) {
-        let first = first_until(self.today);
+        let first = self.today.saturating_sub(KEPT_DAYS);
+        self.forget_before(first);
+        let begin_ms = u64::try_from(self.ledger.calendar.begin_ms(first)).unwrap_or(0);
+        // Writing to memory cannot fail, and nothing below cannot be encoded.
+        let _ = self.write(self.since_ms.max(begin_ms), &mut Encoder::new(bytes));
+    }
+
+    /// Forgets what was asked before that day, and of all callers together what is not of the last.
+    fn forget_before(&self, first: Day) {
         for days in locked(&self.ledger.totals).values_mut() {
             days.forget_before(first);
         }
         for shard in &self.ledger.subjects {
-            locked(shard).counts.retain(|_, days| {
-                days.forget_before(first);
+            locked(shard).counts.retain(|key, days| {
+                days.forget_before(if key.caller == ALL { self.today } else { first });
                 !days.is_empty()
             });
         }
-        // Writing to memory cannot fail, and nothing below cannot be encoded.
-        let _ = self.write(&mut Encoder::new(bytes));
     }
 
-    fn write(&self, to: &mut Encoder<&mut Vec<u8>>) -> Result<(), encode::Error<Infallible>> {
+    fn write(
+        &self,
+        since_ms: u64,
+        to: &mut Encoder<&mut Vec<u8>>,
+    ) -> Result<(), encode::Error<Infallible>> {
         let ledger = &self.ledger;
-        to.array(PARTS)?.u32(FORM)?.str(ledger.calendar.zone())?.u64(self.since_ms)?;
+        to.array(PARTS)?.u32(FORM)?.str(ledger.calendar.zone())?.u64(since_ms)?;
         to.encode(&self.met)?;
         let names = locked(&ledger.names);
         for numbered in [&names.callers, &names.departments, &names.families] {
@@ -271,6 +283,8 @@ type Infallible = std::convert::Infallible;
 /// Of a snapshot: its form, the zone, the time, what it has met, three lists of names, and three of
 /// counts.
 const PARTS: u64 = 10;
+/// One for the day that began before the longest span, and some for clocks.
+const KEPT_DAYS: Day = PERIOD_DAYS + 3;
 const FORM: u32 = 1;
 
 impl<C> Encode<C> for Days {

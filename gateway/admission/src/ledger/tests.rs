@@ -249,20 +249,44 @@ fn a_snapshot_of_other_families_or_another_zone_is_refused() {
         Rebuild::restore(bytes, zone, &catalogue(), since_ms).err().map(|fault| fault.to_string())
     };
     let said = |text: &str| Some(text.to_owned());
-    assert_eq!(restore(&bytes, zone(), 1000), None);
+    let needed = needed_ms(NOW_MS);
+    assert_eq!(restore(&bytes, zone(), needed), None);
     let late = said("it was made while the clock was ahead");
     assert_eq!(restore(&bytes, zone(), 999), late, "entries since then are missing");
     let other = said("it was made for another civil time zone");
-    assert_eq!(restore(&bytes, TimeZone::UTC, 1000), other);
+    assert_eq!(restore(&bytes, TimeZone::UTC, needed), other);
     let other = said("it is not what this version writes");
     for cut in 0..bytes.len() {
-        assert_eq!(restore(&bytes[..cut], zone(), 1000), other, "{cut} bytes");
+        assert_eq!(restore(&bytes[..cut], zone(), needed), other, "{cut} bytes");
     }
     // As if the attribute had been another one when it was made.
     let place = bytes.windows(10).position(|part| part == b"birth-date").unwrap();
     bytes[place] = b'B';
-    let moved = restore(&bytes, zone(), 1000).unwrap();
+    let moved = restore(&bytes, zone(), needed).unwrap();
     assert!(moved.ends_with("has another family now"), "{moved}");
+}
+
+/// From when on a snapshot must be whole for a start at that time.
+fn needed_ms(now_ms: i64) -> u64 {
+    (now_ms - 91 * DAY_MS) as u64
+}
+
+#[test]
+fn a_snapshot_that_has_forgotten_what_is_needed_is_refused() {
+    let mut rebuild = Rebuild::new(zone(), &catalogue(), 0);
+    let names = ("one-window", "civil-registry", AGE);
+    rebuild.asked(0, NOW_MS as u64, names, SubjectNumber(7));
+    let restored = |rebuild: &Rebuild, now_ms: i64| {
+        let mut bytes = Vec::new();
+        rebuild.snapshot(&mut bytes);
+        Rebuild::restore(&bytes, zone(), &catalogue(), needed_ms(now_ms)).is_ok()
+    };
+    assert!(restored(&rebuild, NOW_MS));
+    // The clock goes on by a hundred days, a question is asked, and then the clock is set right.
+    let ahead = NOW_MS + 100 * DAY_MS;
+    rebuild.asked(1, ahead as u64, names, SubjectNumber(8));
+    assert!(restored(&rebuild, ahead));
+    assert!(!restored(&rebuild, NOW_MS), "what was asked about 7 is not in it");
 }
 
 #[test]
@@ -390,7 +414,8 @@ proptest! {
         replay(&mut first, &entries[..at], 0);
         let mut bytes = Vec::new();
         first.snapshot(&mut bytes);
-        let mut second = Rebuild::restore(&bytes, zone(), &catalogue(), 0).unwrap();
+        let needed = needed_ms(NOW_MS + hours * 60 * 60 * 1000);
+        let mut second = Rebuild::restore(&bytes, zone(), &catalogue(), needed).unwrap();
         replay(&mut second, &entries, at);
         prop_assert_eq!(recent(&second.into_ledger()), recent(&desk.ledger));
     }

@@ -431,6 +431,30 @@ fn dates_fall_on_the_calendar_cell() {
 }
 
 #[test]
+fn what_time_could_tell_leaves_on_the_quantum() {
+    let catalogue = shipped();
+    let waits = |id: &str| catalogue.predicate(&id.parse().unwrap()).unwrap().leaves_on_quantum();
+    assert!(!waits("civil-registry/age-at-least@1"), "undetermined where there is no record");
+    assert!(waits("civil-registry/name-matches@1"), "no where there is none");
+    assert!(waits("social-insurance/receives-pension@1"));
+    assert!(!waits("social-insurance/employer-without-arrears@1"));
+    let of = |absent: &str, timing: &str| {
+        let civil = CIVIL.replacen("absent = \"undetermined\"", absent, 1).replacen(
+            "timing = \"one-reply\"",
+            timing,
+            1,
+        );
+        let parsed = parse(&[("civil.toml", &civil), ("kinds.toml", KINDS)]).unwrap();
+        let id = "civil-registry/age-at-least@1".parse().unwrap();
+        parsed.predicate(&id).unwrap().leaves_on_quantum()
+    };
+    let (absent, timing) = ("absent = \"undetermined\"", "timing = \"one-reply\"");
+    assert!(!of(absent, timing));
+    assert!(of("absent = \"yes\"", timing));
+    assert!(of(absent, "timing = \"several-replies\""), "how long the record is");
+}
+
+#[test]
 fn findings_become_verdicts() {
     let id = |text: &str| text.parse::<PredicateId>().unwrap();
     let table = [

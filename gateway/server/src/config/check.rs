@@ -291,8 +291,9 @@ fn check_departments(settings: &Settings, catalogue: Option<&Catalogue>, mistake
             let mend = format!("must be 1 to {DEADLINE_MS_MAX}");
             mistakes.add(format!("{at}.deadline_ms"), mend);
         }
-        if !(1..=QUANTUM_MS_MAX).contains(&department.response_quantum_ms) {
-            let mend = format!("must be 1 to {QUANTUM_MS_MAX}");
+        let quantum_ms_max = department.deadline_ms.min(QUANTUM_MS_MAX);
+        if !(1..=quantum_ms_max).contains(&department.response_quantum_ms) {
+            let mend = format!("must be 1 to {QUANTUM_MS_MAX} and at most deadline_ms");
             mistakes.add(format!("{at}.response_quantum_ms"), mend);
         }
         if let Err(error) = fs::metadata(&department.component) {

@@ -11,6 +11,7 @@ use jumpgate_querylog::Kind;
 
 use crate::harness::questions::{WIDOW, age, name_matches};
 use crate::harness::{Client, Harness, eventually};
+use crate::http::assert_problem;
 
 /// Nobody has this passport.
 const NOBODY: &str = "E99999999";
@@ -74,7 +75,14 @@ async fn an_answer_that_waits_holds_no_slot_and_has_no_entry_yet() {
     // A question whose time tells nothing more does not wait, and finds the slot free.
     let mut second = harness.client("one-window").await;
     assert_eq!(second.ask(&age(18, WIDOW)).await.says(), "yes");
+    assert!(!waiting.is_finished() || asked.elapsed() >= quantum, "it does not wait");
     assert_eq!(waiting.await.unwrap().says(), "no");
+    assert!(asked.elapsed() >= quantum);
+    // What breaks may break sooner for one than for the other.
+    harness.civil().faults().set("truncated".parse::<Fault>().unwrap()).unwrap();
+    let asked = Instant::now();
+    let broken = second.ask(&name_matches("不是", WIDOW)).await;
+    assert_problem(&broken, 502, "department-reply-malformed");
     assert!(asked.elapsed() >= quantum);
     harness.finish().await;
 }
