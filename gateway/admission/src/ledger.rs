@@ -306,8 +306,8 @@ impl Ledger {
         }
     }
 
-    /// Counts a question for all callers together. It is never given back: it was asked. Where there
-    /// is no room for another count, it raises no alarm.
+    /// Counts a question for all callers together. It is never given back: it was asked. Where
+    /// there is no room for another count, it raises no alarm.
     fn count_together(&self, subject: SubjectNumber, day: Day) -> u32 {
         let (mut shard, key) = (self.shard(subject), Key::together(subject, ALL));
         if shard.counts.len() >= SHARD_COUNTS_MAX && !shard.counts.contains_key(&key) {

@@ -11,10 +11,13 @@ use std::sync::Arc;
 use crate::ids::{Digest, LegalBasis, PredicateId, Purpose, SubjectKindId};
 use crate::subject::{PROVINCES, Province, SubjectKind};
 
+mod attribute;
 mod entries;
+mod lint;
 mod predicate;
 mod reader;
 
+pub use attribute::{Attribute, Buckets, Cut, CutUnit, FinestCells, Follows, Histogram};
 pub use predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 
 /// Every predicate, purpose and kind of subject identifier, checked against each other.
@@ -23,6 +26,7 @@ pub struct Catalogue {
     digest: Digest,
     // Keyed by their ids' texts, so that a caller's text is looked up without being parsed.
     predicates: BTreeMap<String, Arc<Predicate>>,
+    attributes: BTreeMap<String, Attribute>,
     legal_bases: BTreeMap<String, LegalBasisEntry>,
     purposes: BTreeMap<String, PurposeEntry>,
     subject_kinds: BTreeMap<String, Arc<SubjectKind>>,
@@ -51,6 +55,7 @@ impl Catalogue {
         let mut catalogue = Self {
             digest: digest_of(&files),
             predicates: BTreeMap::new(),
+            attributes: BTreeMap::new(),
             legal_bases: BTreeMap::new(),
             purposes: BTreeMap::new(),
             subject_kinds: BTreeMap::new(),
@@ -87,6 +92,17 @@ impl Catalogue {
     /// The Chinese title of a purpose.
     pub fn purpose_title_zh(&self, purpose: &Purpose) -> Option<&str> {
         self.purposes.get(purpose.as_str()).map(|entry| entry.title_zh.as_str())
+    }
+
+    /// Every attribute that is not a state's, sorted by id.
+    pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
+        self.attributes.values()
+    }
+
+    /// What all questions about an attribute leave at the finest; none if nothing cuts it.
+    pub fn finest_cells(&self, attribute: &Attribute) -> Option<FinestCells> {
+        let predicates: Vec<_> = self.predicates.values().cloned().collect();
+        lint::finest(attribute, &self.attributes, &predicates)
     }
 
     /// Every legal basis with its English title, sorted by id.

@@ -14,7 +14,8 @@ pub mod subject;
 mod verdict;
 
 pub use catalogue::{
-    Catalogue, CatalogueMistake, Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing,
+    Attribute, Buckets, Catalogue, CatalogueMistake, Cell, Clock, Cut, CutUnit, FinestCells,
+    Follows, Histogram, ParameterKind, ParameterSpec, Predicate, Timing,
 };
 pub use fault::{Blame, Fault, FaultCode};
 pub use ids::{

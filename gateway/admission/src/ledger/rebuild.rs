@@ -126,9 +126,9 @@ impl Rebuild {
         self.ledger.subject_counts()
     }
 
-    /// The counts as they can be kept, added to `bytes`. What no span reaches on the day of the last
-    /// entry is left out, and the snapshot says from when on it is whole: that day may be one of a
-    /// clock that was ahead.
+    /// The counts as they can be kept, added to `bytes`. What no span reaches on the day of the
+    /// last entry is left out, and the snapshot says from when on it is whole: that day may be one
+    /// of a clock that was ahead.
     pub fn snapshot(&self, bytes: &mut Vec<u8>) {
         let first = self.today.saturating_sub(KEPT_DAYS);
         self.forget_before(first);

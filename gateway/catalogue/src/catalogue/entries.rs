@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use toml::Table;
 
+use super::attribute::{Attribute, Buckets, Cut, CutUnit, Follows, Histogram, days_since_1970};
+use super::lint;
 use super::predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 use super::reader::Reader;
 use super::{Catalogue, CatalogueMistake, LegalBasisEntry, PurposeEntry};
@@ -19,6 +22,12 @@ const PREDICATES_PER_FILE_MAX: usize = 256;
 const KINDS_PER_FILE_MAX: usize = 256;
 /// A question with more parts than this is several questions.
 const PARAMETERS_MAX: usize = 8;
+/// A bucket for each of more years than anybody lives.
+const BUCKETS_MAX: usize = 256;
+/// More than there are.
+const PEOPLE_MAX: i64 = 100_000_000_000;
+/// Longer than a life.
+const YEARS_MAX: i64 = 200;
 /// A name, an address line; more than that is a document.
 const TEXT_CHARS_MAX: i64 = 256;
 
@@ -26,6 +35,7 @@ const TEXT_CHARS_MAX: i64 = 256;
 /// all files.
 struct Remainder<'a> {
     file: &'a str,
+    attribute_ids: Vec<String>,
     purposes: Vec<Table>,
     department: Option<DepartmentId>,
     predicates: Vec<Table>,
@@ -53,9 +63,15 @@ impl Catalogue {
                 self.read_purpose(reader);
             }
         }
+        let mut files_of = BTreeMap::new();
         for remainder in remainders {
-            self.read_predicates(remainder, &mut mistakes);
+            let (file, attribute_ids) = (remainder.file, remainder.attribute_ids.clone());
+            let predicate_ids = self.read_predicates(remainder, &mut mistakes);
+            for id in attribute_ids.into_iter().chain(predicate_ids) {
+                files_of.insert(id, file);
+            }
         }
+        self.lint(&files_of, &mut mistakes);
         if mistakes.is_empty() && self.predicates.is_empty() {
             let rule = "a catalogue has at least one predicate in a *.toml file";
             mistakes.push(CatalogueMistake::of_file("catalogue", rule, "give its directory"));
@@ -71,6 +87,7 @@ impl Catalogue {
     ) -> Remainder<'a> {
         let mut reader = Reader::new(file, "file".to_owned(), table, mistakes);
         let kinds = reader.tables("subject_kind", KINDS_PER_FILE_MAX);
+        let attributes = reader.tables("attribute", KINDS_PER_FILE_MAX);
         let legal_bases = reader.tables("legal_basis", KINDS_PER_FILE_MAX);
         let purposes = reader.tables("purpose", KINDS_PER_FILE_MAX);
         let predicates = reader.tables("predicate", PREDICATES_PER_FILE_MAX);
@@ -81,11 +98,17 @@ impl Catalogue {
             let place = format!("subject_kind {number}");
             self.read_kind(Reader::of_entry(file, place, "id", table, mistakes));
         }
+        let mut attribute_ids = Vec::new();
+        for (number, table) in (1..).zip(attributes) {
+            let place = format!("attribute {number}");
+            let reader = Reader::of_entry(file, place, "id", table, mistakes);
+            attribute_ids.extend(self.read_attribute(reader));
+        }
         for (number, table) in (1..).zip(legal_bases) {
             let place = format!("legal_basis {number}");
             self.read_legal_basis(Reader::of_entry(file, place, "id", table, mistakes));
         }
-        Remainder { file, purposes, department, predicates }
+        Remainder { file, attribute_ids, purposes, department, predicates }
     }
 
     fn read_kind(&mut self, mut reader: Reader<'_>) {
@@ -111,6 +134,68 @@ impl Catalogue {
         })();
         if let Some(kind) = kind {
             self.subject_kinds.insert(kind.id.as_str().to_owned(), Arc::new(kind));
+        }
+    }
+
+    /// Returns its id, if it has one.
+    fn read_attribute(&mut self, mut reader: Reader<'_>) -> Option<String> {
+        let id = reader.text("id");
+        let title_en = reader.text("title_en");
+        let title_zh = reader.text("title_zh");
+        let cell_people_min = reader.integer("cell_people_min", 2, PEOPLE_MAX);
+        let people = read_histogram(&mut reader);
+        let follows = read_follows(&mut reader);
+        if let Some(id) = &id
+            && self.attributes.contains_key(id)
+        {
+            reader.mistake("id", "an id stands for one attribute", "rename or remove one");
+        }
+        reader.finish();
+        let attribute = (|| {
+            Some(Attribute {
+                id: id.clone()?,
+                title_en: title_en?,
+                title_zh: title_zh?,
+                cell_people_min: u64::try_from(cell_people_min?).ok()?,
+                people: people?,
+                follows: follows?,
+            })
+        })();
+        if let Some(attribute) = attribute {
+            self.attributes.insert(attribute.id.clone(), attribute);
+        }
+        id
+    }
+
+    /// Looks for predicates that together leave too few people in a cell of an attribute.
+    fn lint(&self, files: &BTreeMap<String, &str>, mistakes: &mut Vec<CatalogueMistake>) {
+        for attribute in self.attributes.values() {
+            let Some(follows) = &attribute.follows else { continue };
+            if !self.attributes.contains_key(&follows.attribute) {
+                let file = files.get(&attribute.id).copied().unwrap_or_default().to_owned();
+                mistakes.push(CatalogueMistake {
+                    file,
+                    entry: attribute.id.clone(),
+                    field: "follows".to_owned(),
+                    rule: format!("no [[attribute]] entry is {}", follows.attribute),
+                    mend: "add it, or name another one".to_owned(),
+                });
+            }
+        }
+        let predicates: Vec<_> = self.predicates.values().cloned().collect();
+        for attribute in self.attributes.values() {
+            let found = lint::collisions(attribute, &self.attributes, &predicates);
+            for lint::Collision { predicate, rule, mend } in found {
+                let entry = predicate.id.as_str().to_owned();
+                let file = files.get(&entry).copied().unwrap_or_default().to_owned();
+                mistakes.push(CatalogueMistake {
+                    file,
+                    entry,
+                    field: "cut".to_owned(),
+                    rule,
+                    mend,
+                });
+            }
         }
     }
 
@@ -152,7 +237,13 @@ impl Catalogue {
         }
     }
 
-    fn read_predicates(&mut self, remainder: Remainder<'_>, mistakes: &mut Vec<CatalogueMistake>) {
+    /// Returns the ids of what it has read.
+    fn read_predicates(
+        &mut self,
+        remainder: Remainder<'_>,
+        mistakes: &mut Vec<CatalogueMistake>,
+    ) -> Vec<String> {
+        let mut ids = Vec::new();
         let Remainder { file, department, predicates, .. } = remainder;
         for (number, table) in (1..).zip(predicates) {
             let place = format!("predicate {number}");
@@ -163,9 +254,11 @@ impl Catalogue {
             }
             reader.finish();
             if let Some(predicate) = predicate {
+                ids.push(predicate.id.as_str().to_owned());
                 self.predicates.insert(predicate.id.as_str().to_owned(), Arc::new(predicate));
             }
         }
+        ids
     }
 
     /// Reads every key before it gives up on any, so that all mistakes show at once.
@@ -182,7 +275,16 @@ impl Catalogue {
         let clock = reader.word("clock", &Clock::ALL, Clock::as_str);
         let cell = read_cell(reader, clock);
         let is_match = reader.flag("match");
+        if is_match && clock.is_some_and(|clock| clock != Clock::Current) {
+            let rule = "a match predicate is answered as of now: a free claim fits no grid";
+            reader.mistake("clock", rule, "make it current");
+        }
+        if clock == Some(Clock::Exact) {
+            let rule = "exact answers need an auditor of what they reveal, which there is not yet";
+            reader.mistake("clock", rule, "make it a grid, or current where it is a state");
+        }
         let parameters = read_parameters(reader, is_match);
+        let cut = self.read_cut(reader, attribute.as_deref(), clock, parameters.as_deref());
         let kinds: Option<Vec<SubjectKindId>> = reader.parsed_list("subject_kinds", 1);
         let purposes: Option<Vec<Purpose>> = reader.parsed_list("purposes", 1);
         let absent = reader.word("absent", &Verdict::ALL, Verdict::as_str);
@@ -202,6 +304,7 @@ impl Catalogue {
             attribute,
             clock: clock?,
             cell: cell?,
+            cut: cut?,
             is_match,
             parameters: parameters?,
             subject_kinds,
@@ -210,6 +313,37 @@ impl Catalogue {
             timing: timing?,
             no_secret_for,
         })
+    }
+
+    /// `None` after a mistake; `Some(None)` for a state, which is not cut.
+    fn read_cut(
+        &self,
+        reader: &mut Reader<'_>,
+        attribute: Option<&str>,
+        clock: Option<Clock>,
+        parameters: Option<&[ParameterSpec]>,
+    ) -> Option<Option<Cut>> {
+        let table = reader.table("cut");
+        if clock? == Clock::Current {
+            if table.is_some() {
+                reader.mistake("cut", "a state is not cut", "remove it or make the clock a grid");
+                return None;
+            }
+            return Some(None);
+        }
+        let Some(attribute) = self.attributes.get(attribute?) else {
+            let rule = "an attribute that is cut has an [[attribute]] entry";
+            reader.mistake("attribute", rule, "add it, with how many people have which value");
+            return None;
+        };
+        let Some(table) = table else {
+            reader.mistake("cut", "says how an answer divides the attribute", "add it");
+            return None;
+        };
+        let mut child = reader.child("cut", "", table);
+        let cut = read_cut(&mut child, attribute, parameters);
+        child.finish();
+        cut.map(Some)
     }
 
     fn no_secret_for(&self, attribute: &str, kinds: &[SubjectKindId]) -> Vec<SubjectKindId> {
@@ -232,10 +366,6 @@ impl Catalogue {
             let mend = "give the new one the next version";
             reader.mistake("id", "an id stands for one predicate", mend);
         }
-        if predicate.is_match && predicate.clock != Clock::Current {
-            let rule = "a match predicate is answered as of now: a free claim fits no grid";
-            reader.mistake("clock", rule, "make it current");
-        }
         // Were an attribute cut on a grid here and exactly there, or on a finer grid there, the
         // second would undo what the first protects.
         let cut = (predicate.clock, predicate.cell);
@@ -245,6 +375,89 @@ impl Catalogue {
         if let Some(other) = other {
             let rule = "an attribute has one clock and one cell in the whole catalogue";
             reader.mistake("clock", rule, format!("see {}, which cuts it too", other.id));
+        }
+    }
+}
+
+fn read_cut(
+    reader: &mut Reader<'_>,
+    attribute: &Attribute,
+    parameters: Option<&[ParameterSpec]>,
+) -> Option<Cut> {
+    let Some(unit) = CutUnit::ALL.into_iter().find(|unit| reader.has(unit.as_str())) else {
+        let rule = one_of(CutUnit::ALL.map(CutUnit::as_str));
+        reader.mistake("-", format!("has {rule}"), "add it");
+        return None;
+    };
+    let key = unit.as_str();
+    let is_of_dates = unit != CutUnit::AtLeastMonths;
+    if is_of_dates != matches!(attribute.people, Histogram::Dates(_)) {
+        let rule = format!("the people of {} are spread over other values", attribute.id);
+        reader.mistake(key, rule, "cut by what its [[attribute]] entry has");
+    }
+    let thresholds = match reader.integer_or_text(key)? {
+        Ok(threshold) => vec![threshold],
+        Err(name) => {
+            let spec = parameters?.iter().find(|spec| *spec.name == name);
+            match spec.map(|spec| &spec.kind) {
+                Some(ParameterKind::Integers(set)) => set.clone(),
+                Some(_) | None => {
+                    let rule = format!("the predicate has no integer parameter {name}");
+                    reader.mistake(key, rule, "name the parameter that is the threshold");
+                    return None;
+                }
+            }
+        }
+    };
+    Some(Cut { unit, thresholds })
+}
+
+/// `None` after a mistake; `Some(None)` where it follows from nothing.
+fn read_follows(reader: &mut Reader<'_>) -> Option<Option<Follows>> {
+    let Some(table) = reader.table("follows") else { return Some(None) };
+    let mut child = reader.child("follows", "", table);
+    let attribute = child.text("attribute");
+    let years = child.integer("years", 0, YEARS_MAX);
+    child.finish();
+    Some(Some(Follows { attribute: attribute?, years: years? }))
+}
+
+/// The people of an attribute: buckets of dates or of counts, and where the last one ends.
+fn read_histogram(reader: &mut Reader<'_>) -> Option<Histogram> {
+    let tables = reader.tables("people", BUCKETS_MAX);
+    let is_of_dates = tables.first().is_none_or(|table| table.contains_key("from_date"));
+    let (from_key, until_key) =
+        if is_of_dates { ("from_date", "until_date") } else { ("from_count", "until_count") };
+    let mut from = Vec::new();
+    for (number, table) in (1..).zip(tables) {
+        let mut child = reader.child(&format!("people {number}"), "", table);
+        let begin = read_value(&mut child, from_key);
+        let people = child.integer("people", 0, PEOPLE_MAX);
+        child.finish();
+        from.push((begin?, u64::try_from(people?).ok()?));
+    }
+    let until = read_value(reader, until_key)?;
+    let is_ascending = from.is_sorted_by(|one, next| one.0 < next.0);
+    if from.is_empty() || !is_ascending || from.last().is_some_and(|last| last.0 >= until) {
+        let rule = "must be buckets in ascending order, the last one ending after it begins";
+        reader.mistake("people", rule, "put them in order");
+        return None;
+    }
+    let buckets = Buckets { from, until };
+    Some(if is_of_dates { Histogram::Dates(buckets) } else { Histogram::Counts(buckets) })
+}
+
+/// A date as days since 1970, or a count.
+fn read_value(reader: &mut Reader<'_>, key: &str) -> Option<i64> {
+    if key.ends_with("_count") {
+        return reader.integer(key, 0, PEOPLE_MAX);
+    }
+    let text = reader.text(key)?;
+    match text.parse::<Date>() {
+        Ok(date) => Some(days_since_1970(date)),
+        Err(_) => {
+            reader.mistake(key, "must be a date such as 1970-01-31", "change it");
+            None
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
+use super::attribute::Cut;
 use crate::ids::{DepartmentId, PredicateId, Purpose, SubjectKindId};
 use crate::query::one_of;
 use crate::subject::IdentifierRule;
@@ -31,6 +32,8 @@ pub struct Predicate {
     pub clock: Clock,
     /// The calendar cell; `Some` exactly on a grid.
     pub cell: Option<Cell>,
+    /// How an answer divides the attribute's values; `Some` exactly where the clock is no state's.
+    pub cut: Option<Cut>,
     /// True if it compares a claim about the subject (核验). Only then may a parameter be free.
     pub is_match: bool,
     /// What it takes, in the order an adapter is given it.
@@ -112,7 +115,7 @@ impl Clock {
 }
 
 /// A cell of the civil calendar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cell {
     /// A civil day.
     Day,
@@ -135,7 +138,7 @@ impl Cell {
         }
     }
 
-    fn first_day(self, date: Date) -> Date {
+    pub(super) fn first_day(self, date: Date) -> Date {
         match self {
             Self::Day => date,
             Self::Week => date.saturating_sub(date.weekday().to_monday_zero_offset().days()),
@@ -144,7 +147,7 @@ impl Cell {
     }
 
     /// `None` only in the last cell of the year 9999, where the calendar of the contract ends.
-    fn first_day_of_next(self, date: Date) -> Option<Date> {
+    pub(super) fn first_day_of_next(self, date: Date) -> Option<Date> {
         let span = match self {
             Self::Day => 1.day(),
             Self::Week => 1.week(),

@@ -142,6 +142,23 @@ impl<'a> Reader<'a> {
         self.list(key, 1, "integers", |value| value.as_integer())
     }
 
+    /// A table; none if the key is not there.
+    pub(super) fn table(&mut self, key: &str) -> Option<Table> {
+        match self.table.remove(key)? {
+            Value::Table(table) => Some(table),
+            _ => self.wrong(key, "a table"),
+        }
+    }
+
+    /// An integer, or a text that names where one stands.
+    pub(super) fn integer_or_text(&mut self, key: &str) -> Option<Result<i64, String>> {
+        match self.required(key)? {
+            Value::Integer(value) if value > 0 => Some(Ok(value)),
+            Value::String(text) => Some(Err(text)),
+            _ => self.wrong(key, "an integer above 0 or a parameter's name"),
+        }
+    }
+
     /// The tables of an array of tables; none if the key is not there.
     pub(super) fn tables(&mut self, key: &str, len_max: usize) -> Vec<Table> {
         let rule = || format!("an array of at most {len_max} tables");

@@ -1,22 +1,42 @@
-//! The table of `spec/catalogue/README.md`, derived from the entries.
+//! The tables of `spec/catalogue/README.md` and `spec/disclosure.md`, derived from the entries.
 
 use std::fmt::Write as _;
 
 use super::{shipped, shipped_dir};
-use crate::catalogue::{ParameterKind, ParameterSpec, Predicate};
+use crate::catalogue::{FinestCells, Histogram, ParameterKind, ParameterSpec, Predicate};
 
 const BEGIN: &str = "<!-- generated: predicates -->\n";
 const END: &str = "<!-- /generated -->";
 
 #[test]
 fn the_table_is_what_the_entries_say() {
-    let path = shipped_dir().join("README.md");
+    compare("README.md", BEGIN, &predicates_table());
+}
+
+#[test]
+fn the_page_on_disclosure_says_what_the_linter_has_found() {
+    let mut table =
+        "| attribute | narrowest cell | fewest people in a cell |\n|---|---|---|\n".to_owned();
+    for attribute in shipped().attributes() {
+        let FinestCells { narrowest, people_min } = shipped().finest_cells(attribute).unwrap();
+        let unit = match attribute.people {
+            Histogram::Dates(_) => "days",
+            Histogram::Counts(_) => "month of contributions",
+        };
+        writeln!(table, "| {} | {narrowest} {unit} | {people_min} |", attribute.id).unwrap();
+        assert!(people_min >= attribute.cell_people_min);
+    }
+    compare("../disclosure.md", "<!-- generated: cells -->\n", &table);
+}
+
+/// Compares a generated part of a page, or writes it.
+fn compare(page: &str, begin: &str, wanted: &str) {
+    let path = shipped_dir().join(page);
     let page = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (before, rest) = page.split_once(begin).unwrap();
     let (table, after) = rest.split_once(END).unwrap();
-    let wanted = predicates_table();
     if std::env::var_os("JUMPGATE_BLESS").is_some_and(|bless| bless == "1") {
-        std::fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+        std::fs::write(&path, format!("{before}{begin}{wanted}{END}{after}")).unwrap();
     } else {
         assert_eq!(table, wanted, "JUMPGATE_BLESS=1 writes it anew");
     }

@@ -1,0 +1,145 @@
+//! An attribute of records: how people are spread over its values.
+
+use jiff::civil::Date;
+
+/// An attribute that questions cut, with what is published of how many people have which value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// The word in predicates' entries.
+    pub id: String,
+    /// English title.
+    pub title_en: String,
+    /// Chinese title.
+    pub title_zh: String,
+    /// Fewest people that answers may leave together in one cell of values.
+    pub cell_people_min: u64,
+    /// How many people have which value.
+    pub people: Histogram,
+    /// Another attribute that this one follows from: a cut of this one cuts that one too.
+    pub follows: Option<Follows>,
+}
+
+/// A date that comes a number of years after another one, as a law says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follows {
+    /// The attribute that it follows from.
+    pub attribute: String,
+    /// How many years it comes later.
+    pub years: i64,
+}
+
+/// What all questions about an attribute leave at the finest, whoever asks them for five years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinestCells {
+    /// Width of the narrowest cell, in days or in what is counted.
+    pub narrowest: i64,
+    /// Fewest people in a cell, by the histogram, rounded down.
+    pub people_min: u64,
+}
+
+/// People by value, in buckets of which each reaches to the beginning of the next. Within a bucket
+/// they are taken to be spread evenly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Histogram {
+    /// The values are dates, given as days since 1 January 1970.
+    Dates(Buckets),
+    /// The values are counts, of months for one.
+    Counts(Buckets),
+}
+
+/// Ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buckets {
+    /// Where each begins, and its people.
+    pub from: Vec<(i64, u64)>,
+    /// Where the last one ends.
+    pub until: i64,
+}
+
+impl Buckets {
+    /// People with a value from `from` to before `until`.
+    pub fn between(&self, from: i64, until: i64) -> f64 {
+        let ends = self.from.iter().skip(1).map(|(from, _)| *from).chain([self.until]);
+        let parts = self.from.iter().zip(ends).map(|((begin, people), end)| {
+            let common = until.min(end).saturating_sub(from.max(*begin)).max(0);
+            *people as f64 * common as f64 / (end - begin) as f64
+        });
+        parts.sum()
+    }
+}
+
+/// How a predicate's answer divides the values of its attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Where, as of a date.
+    pub unit: CutUnit,
+    /// The thresholds, from the parameter's closed set or the one that is always the same.
+    pub thresholds: Vec<i64>,
+}
+
+/// What a threshold counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutUnit {
+    /// Calendar years before the date that the answer is about.
+    YearsBefore,
+    /// Calendar months before it.
+    MonthsBefore,
+    /// Days before it.
+    DaysBefore,
+    /// The value itself, which grows by at most one a calendar month.
+    AtLeastMonths,
+}
+
+impl CutUnit {
+    /// Every unit.
+    pub const ALL: [Self; 4] =
+        [Self::YearsBefore, Self::MonthsBefore, Self::DaysBefore, Self::AtLeastMonths];
+
+    /// The key in catalogue files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::YearsBefore => "years_before",
+            Self::MonthsBefore => "months_before",
+            Self::DaysBefore => "days_before",
+            Self::AtLeastMonths => "at_least_months",
+        }
+    }
+
+    /// What a threshold is, in a sentence.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::YearsBefore => "years",
+            Self::MonthsBefore | Self::AtLeastMonths => "months",
+            Self::DaysBefore => "days",
+        }
+    }
+
+    /// The least value that the other answer has: the day, since 1970, after the last one for which
+    /// it is `yes`; or the count at `begin` of somebody who has the threshold `as_of`.
+    pub(super) fn value(self, threshold: i64, as_of: Date, begin: Date) -> i64 {
+        let before = |span: jiff::Span| days_since_1970(as_of.saturating_sub(span)) + 1;
+        let span = jiff::Span::new();
+        match self {
+            Self::YearsBefore => before(span.years(threshold)),
+            Self::MonthsBefore => before(span.months(threshold)),
+            Self::DaysBefore => before(span.days(threshold)),
+            Self::AtLeastMonths => threshold - months_between(begin, as_of),
+        }
+    }
+}
+
+/// Days since 1 January 1970.
+pub(super) fn days_since_1970(date: Date) -> i64 {
+    i64::from((date - FIRST).get_days())
+}
+
+/// The date of so many days since 1 January 1970.
+pub(super) fn date_of(days: i64) -> Date {
+    FIRST.saturating_add(jiff::Span::new().try_days(days).unwrap_or_default())
+}
+
+fn months_between(begin: Date, end: Date) -> i64 {
+    i64::from(end.year() - begin.year()) * 12 + i64::from(end.month() - begin.month())
+}
+
+const FIRST: Date = jiff::civil::date(1970, 1, 1);

@@ -1,0 +1,271 @@
+//! Catalogues whose questions together say too much, and what is told of them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalogue::Catalogue;
+use crate::catalogue::attribute::days_since_1970;
+
+/// A registry of 600,000 people of a hundred years, with these predicates.
+fn mistakes(people: &str, predicates: &str) -> Vec<String> {
+    let kinds = r#"
+        [[subject_kind]]
+        id = "passport"
+        title_en = "Passport number"
+        title_zh = "护照号码"
+        rule = "icao-9303"
+        reveals = []
+        [[legal_basis]]
+        id = "consent"
+        title_en = "Consent"
+        title_zh = "同意"
+        [[purpose]]
+        id = "hiring"
+        title_en = "Hiring"
+        title_zh = "招聘"
+        legal_basis = "consent""#;
+    let civil = format!(
+        r#"
+        department = "civil-registry"
+        [[attribute]]
+        id = "birth-date"
+        title_en = "Date of birth"
+        title_zh = "出生日期"
+        cell_people_min = 20
+        {people}
+        {predicates}"#
+    );
+    let files = [("civil.toml", civil.as_str()), ("kinds.toml", kinds)];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let mistakes = Catalogue::parse(&files).err().unwrap_or_default();
+    mistakes.iter().map(ToString::to_string).collect()
+}
+
+const EVENLY: &str = r#"
+    until_date = "2026-01-01"
+    people = [{ from_date = "1926-01-01", people = 600000 }]"#;
+
+/// About a person a month was born before 1940.
+const FEW_OLD: &str = r#"
+    until_date = "2026-01-01"
+    people = [
+        { from_date = "1900-01-01", people = 480 },
+        { from_date = "1940-01-01", people = 600000 },
+    ]"#;
+
+fn predicate(name: &str, cell: &str, cut: &str, thresholds: &str) -> String {
+    format!(
+        r#"
+        [[predicate]]
+        id = "civil-registry/{name}@1"
+        title_en = "Age"
+        title_zh = "年龄"
+        description_en = "Old enough."
+        attribute = "birth-date"
+        clock = "grid"
+        cell = "{cell}"
+        cut = {{ {cut} = "n" }}
+        subject_kinds = ["passport"]
+        purposes = ["hiring"]
+        absent = "undetermined"
+        timing = "one-reply"
+        [[predicate.parameter]]
+        name = "n"
+        title_en = "Threshold"
+        title_zh = "阈值"
+        type = "integer"
+        one_of = [{thresholds}]"#
+    )
+}
+
+#[test]
+fn years_and_months_on_a_grid_of_months_leave_whole_months() {
+    let years = predicate("age", "month", "years_before", "14, 16, 18, 22, 60, 65");
+    let months = predicate("months", "month", "months_before", "7, 200, 219");
+    assert_eq!(mistakes(EVENLY, &(years + &months)), [""; 0]);
+}
+
+#[test]
+fn a_grid_that_is_too_fine_is_refused_and_a_coarser_one_is_proposed() {
+    // 16 people are born a day. 18 years before a day, and before the next one.
+    let found = mistakes(EVENLY, &predicate("age", "day", "years_before", "18"));
+    assert_eq!(
+        found,
+        ["civil.toml: civil-registry/age@1: cut: 18 years divide birth-date so that about 16 \
+             people are left from 2008-01-02 to before 2008-01-03, and cell_people_min is 20; \
+             every predicate of birth-date passes with cell = \"week\""]
+    );
+}
+
+#[test]
+fn weeks_that_do_not_lie_on_each_other_leave_days() {
+    // 17 and 18 years before a Monday are no Mondays, and not the same day of the week.
+    let found = mistakes(EVENLY, &predicate("age", "week", "years_before", "17, 18"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let said = "civil-registry/age@1: cut: 18 years and 17 years of civil-registry/age@1 divide";
+    assert!(found[0].contains(said), "{}", found[0]);
+    assert!(found[0].ends_with("the nearest threshold that passes is 19"), "{}", found[0]);
+    assert_eq!(mistakes(EVENLY, &predicate("age", "week", "years_before", "17, 19")), [""; 0]);
+}
+
+#[test]
+fn a_threshold_of_days_that_falls_between_the_months_is_refused_with_the_nearest_that_does_not() {
+    let years = predicate("age", "month", "years_before", "18");
+    let days = predicate("days", "month", "days_before", "6574");
+    let found = mistakes(EVENLY, &(years + &days));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let said = "civil-registry/days@1: cut: 6574 days and 18 years of civil-registry/age@1 divide";
+    assert!(found[0].contains(said), "{}", found[0]);
+    assert!(found[0].contains("about 16 people are left"), "{}", found[0]);
+}
+
+#[test]
+fn an_age_that_few_have_is_refused_with_the_nearest_that_passes() {
+    let found = mistakes(FEW_OLD, &predicate("age", "month", "years_before", "65, 100"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].contains("100 years divide birth-date so that about 0 people"),
+        "{}",
+        found[0]
+    );
+    assert!(found[0].ends_with("the nearest threshold that passes is 86"), "{}", found[0]);
+    let mended = predicate("age", "month", "years_before", "65, 86");
+    assert_eq!(mistakes(FEW_OLD, &mended), [""; 0], "what is proposed passes");
+}
+
+#[test]
+fn what_follows_from_an_attribute_cuts_it_too() {
+    let pension = |follows: &str, threshold: &str| {
+        let attribute = format!(
+            r#"
+            [[attribute]]
+            id = "pension-from"
+            title_en = "Pension from"
+            title_zh = "退休起始日期"
+            cell_people_min = 20
+            until_date = "2086-01-01"
+            people = [{{ from_date = "1986-01-01", people = 600000 }}]
+            {follows}"#
+        );
+        let age = predicate("age", "week", "years_before", "18");
+        let pension = predicate("pension", "week", "years_before", threshold)
+            .replace("\"birth-date\"", "\"pension-from\"");
+        mistakes(EVENLY, &(attribute + &age + &pension))
+    };
+    // Each alone leaves whole weeks.
+    assert_eq!(pension("", "1"), [""; 0]);
+    // 1 year after the pension, at 60, is 61 years after birth: far from 18.
+    let follows = r#"follows = { attribute = "birth-date", years = 60 }"#;
+    assert_eq!(pension(follows, "1"), [""; 0]);
+    // A year after what comes at 16 is 17.
+    let found = pension(&follows.replace("60", "16"), "1");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let said = "civil-registry/pension@1: cut: 1 years and 18 years of civil-registry/age@1 divide \
+                birth-date";
+    assert!(found[0].contains(said), "{}", found[0]);
+    let circle = pension(r#"follows = { attribute = "pension-from", years = 60 }"#, "1");
+    assert_eq!(circle, [""; 0], "it ends");
+    let found = pension(r#"follows = { attribute = "height", years = 60 }"#, "1");
+    let said = "civil.toml: pension-from: follows: no [[attribute]] entry is height; add it, or \
+                name another one";
+    assert_eq!(found, [said]);
+}
+
+#[test]
+fn a_cut_that_does_not_say_where_is_a_mistake() {
+    let of = |from: &str, to: &str| {
+        let text = predicate("age", "month", "years_before", "18");
+        assert!(text.contains(from), "{from}");
+        let found = mistakes(EVENLY, &text.replacen(from, to, 1));
+        found.into_iter().next().unwrap()
+    };
+    let at = "civil.toml: civil-registry/age@1: ";
+    for (from, to, said) in [
+        (
+            "cut = { years_before = \"n\" }",
+            "",
+            "cut: says how an answer divides the attribute; add it",
+        ),
+        ("years_before = \"n\"", "years = 1", "cut: -: has one of years_before, months_before"),
+        ("= \"n\" }", "= \"m\" }", "cut: years_before: the predicate has no integer parameter m"),
+        (
+            "= \"n\" }",
+            "= 0 }",
+            "cut: years_before: must be an integer above 0 or a parameter's name",
+        ),
+        (
+            "years_before",
+            "at_least_months",
+            "cut: at_least_months: the people of birth-date are spread",
+        ),
+        (
+            "\"birth-date\"",
+            "\"height\"",
+            "attribute: an attribute that is cut has an [[attribute]]",
+        ),
+        ("\"grid\"\n        cell = \"month\"", "\"current\"", "cut: a state is not cut"),
+    ] {
+        let found = of(from, to);
+        assert!(found.starts_with(&format!("{at}{said}")), "{to}: {found}");
+    }
+}
+
+#[test]
+fn people_that_are_no_buckets_are_a_mistake() {
+    let age = predicate("age", "month", "years_before", "18");
+    for (people, said) in [
+        ("until_date = \"2026-01-01\"", "people: must be buckets in ascending order"),
+        (
+            "until_date = \"1900-01-01\"\npeople = [{ from_date = \"1926-01-01\", people = 6 }]",
+            "people: must be buckets in ascending order",
+        ),
+        (
+            "until_date = \"soon\"\npeople = [{ from_date = \"1926-01-01\", people = 6 }]",
+            "until_date: must be a date such as 1970-01-31",
+        ),
+        (
+            "until_count = 7\npeople = [{ from_count = 0, people = -6 }]",
+            "people 1: people: must be an integer from 0",
+        ),
+    ] {
+        let found = mistakes(people, &age);
+        let at = "civil.toml: birth-date: ";
+        assert!(
+            found.iter().any(|it| it.starts_with(&format!("{at}{said}")) || it.contains(said)),
+            "{people}: {found:#?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whoever asks everything of everybody for five years, on the grid that was let through, never
+    /// learns of a person more than a cell that the histogram fills.
+    #[test]
+    fn what_passes_leaves_enough_people_to_everybody(
+        thresholds in prop::collection::btree_set(1..95_i64, 1..4),
+        cell in prop::sample::select(Cell::ALL.to_vec()),
+        born in 0..36_500_i64,
+    ) {
+        let list: Vec<String> = thresholds.iter().map(ToString::to_string).collect();
+        let age = predicate("age", cell.as_str(), "years_before", &list.join(", "));
+        if !mistakes(EVENLY, &age).is_empty() {
+            return Ok(());
+        }
+        let first = days_since_1970(jiff::civil::date(1926, 1, 1));
+        let born = first + born;
+        let (mut from, mut until) = (first, days_since_1970(jiff::civil::date(2026, 1, 1)));
+        let mut as_of = BEGIN;
+        while as_of < END {
+            for threshold in &thresholds {
+                let cut = CutUnit::YearsBefore.value(*threshold, cell.first_day(as_of), BEGIN);
+                // `yes`: born on the day or before it.
+                if born <= cut { until = until.min(cut + 1) } else { from = from.max(cut + 1) }
+            }
+            as_of = as_of.tomorrow().unwrap();
+        }
+        let people = (until - from) as f64 * 600_000.0 / 36_525.0;
+        prop_assert!(people >= 20.0, "{people} people from {from} to {until}");
+    }
+}
