@@ -34,6 +34,7 @@ use crate::caller::{Caller, NotACaller, Session};
 use crate::config::ListenerSettings;
 use crate::gateway::Gateway;
 use crate::live::Live;
+use crate::resource::Unread;
 use crate::{operator, resource, respond, tiles, wire};
 
 /// Bound sockets, ready to serve.
@@ -393,7 +394,10 @@ impl Turn<'_> {
         } else {
             Ok(resource::catalogue(&self.gateway.catalogue))
         };
-        read.unwrap_or_else(|refusal| respond::refusal(&refusal, None))
+        read.unwrap_or_else(|why| match why {
+            Unread::Refused(refusal) => respond::refusal(&refusal, None),
+            Unread::Unavailable(unavailable) => respond::query(Err(unavailable), None),
+        })
     }
 
     async fn query(&self, caller: Caller, request: Request<Incoming>) -> respond::Reply {

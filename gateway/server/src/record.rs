@@ -4,7 +4,7 @@
 //! lets a verdict out before the query log has said that its entry is durable.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -406,7 +406,17 @@ fn subject_ref(query: &Query) -> SubjectRef<'_> {
 /// The tree takes an entry in within a second.
 const PROOF_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Tells the operator, at most once a second: a flood of questions is no flood of lines.
 fn unavailable(error: jumpgate_querylog::LogUnavailable) -> LogUnavailable {
-    tracing::error!(%error, "the query log cannot be written; nothing is answered");
+    static TOLD: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let (last, questions) = &mut *told;
+    *questions += 1;
+    if last.is_none_or(|last| last.elapsed() >= LINES_APART) {
+        tracing::error!(%error, questions, "the query log cannot be written; nothing is answered");
+        (*last, *questions) = (Some(Instant::now()), 0);
+    }
     LogUnavailable::Log
 }
+
+const LINES_APART: Duration = Duration::from_secs(1);

@@ -2,10 +2,12 @@
 
 use http::StatusCode;
 use jumpgate_catalogue::{Catalogue, LegalBasis, ParameterKind, Predicate, Refusal, RefusalCode};
+use jumpgate_querylog::LeafFault;
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
 use crate::gateway::Gateway;
+use crate::record::LogUnavailable;
 use crate::respond::{self, Reply};
 
 /// `GET /v1/catalogue`: every predicate, kind and purpose.
@@ -73,12 +75,35 @@ fn predicate(entry: &Predicate) -> Value {
     })
 }
 
+/// Why something is not read.
+pub enum Unread {
+    /// It is not there, or not for this caller.
+    Refused(Refusal),
+    /// The query log's files cannot be read, or it has stopped.
+    Unavailable(LogUnavailable),
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Unread {
+    /// A file of the log that should be there cannot be read.
+    pub(crate) fn fault(fault: &LeafFault) -> Self {
+        tracing::error!(%fault, "the query log cannot be read");
+        Self::Unavailable(LogUnavailable::Log)
+    }
+}
+
 /// `GET /v1/receipts/{index}`: where an entry stands and, once the published tree holds it, the
 /// proof, for the caller it was made for.
 ///
 /// # Errors
-/// `NoReceipt`, alike for an entry that is not there and one that is another caller's.
-pub async fn receipt(gateway: &Gateway, caller: &Caller, index: &str) -> Result<Reply, Refusal> {
+/// `NoReceipt`, alike for an entry that is not there and one that is another caller's; the log
+/// cannot be read, or has stopped before it published the entry.
+pub async fn receipt(gateway: &Gateway, caller: &Caller, index: &str) -> Result<Reply, Unread> {
     let none = || {
         let mend = "ask for the index of an answer that this caller received";
         Refusal::new(RefusalCode::NoReceipt, mend)
@@ -88,11 +113,16 @@ pub async fn receipt(gateway: &Gateway, caller: &Caller, index: &str) -> Result<
     let log = gateway.record.log().clone();
     let owner = caller.id().clone();
     let found = tokio::task::spawn_blocking(move || {
-        let leaf = log.leaf(index).ok()??;
-        let is_own = leaf.caller.as_deref() == Some(owner.as_str());
-        is_own.then(|| Some((leaf, log.receipt(index).ok()?)))?
+        let leaf = log.leaf(index)?;
+        let own = leaf.filter(|leaf| leaf.caller.as_deref() == Some(owner.as_str()));
+        own.map(|leaf| Ok((leaf, log.receipt(index)?))).transpose()
     });
-    let (leaf, proof) = found.await.ok().flatten().ok_or_else(none)?;
+    let found = found.await.map_err(|_| Unread::Unavailable(LogUnavailable::Panicked))?;
+    let (leaf, proof) = found.map_err(|fault| Unread::fault(&fault))?.ok_or_else(none)?;
+    if proof.is_none() && gateway.record.log().still_writes().is_err() {
+        // Nobody can say now whether the entry will be proven.
+        return Err(Unread::Unavailable(LogUnavailable::Log));
+    }
     let leaf_hash = hex::encode(leaf.leaf_hash);
     let mut body = json!({ "index": index, "leaf_hash": leaf_hash, "kind": leaf.kind.as_str() });
     if let Some(proof) = proof {

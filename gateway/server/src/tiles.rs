@@ -10,6 +10,8 @@ use jumpgate_querylog::Published;
 
 use crate::caller::Caller;
 use crate::gateway::Gateway;
+use crate::record::LogUnavailable;
+use crate::resource::Unread;
 use crate::respond::Reply;
 
 /// Where a tlog-tiles client finds the log.
@@ -18,15 +20,18 @@ pub const PREFIX: &str = "/v1/log/";
 /// `GET /v1/log/checkpoint` and `GET /v1/log/tile/…`.
 ///
 /// # Errors
-/// `NotFound`, alike for a file that is not there and a caller who may not mirror.
-pub async fn read(gateway: &Gateway, caller: &Caller, path: &str) -> Result<Reply, Refusal> {
+/// `NotFound`, alike for a file that is not there and a caller who may not mirror; the file cannot
+/// be read.
+pub async fn read(gateway: &Gateway, caller: &Caller, path: &str) -> Result<Reply, Unread> {
     let none = |mend| Refusal::new(RefusalCode::NotFound, mend);
     if !caller.rights().may_mirror {
-        return Err(none("only a caller whose configuration says may_mirror may read the log"));
+        let mend = "only a caller whose configuration says may_mirror may read the log";
+        return Err(none(mend).into());
     }
     let (log, path) = (gateway.record.log().clone(), path.to_owned());
     let found = tokio::task::spawn_blocking(move || log.published_file(&path)).await;
-    let found = found.ok().and_then(Result::ok).flatten();
+    let found = found.map_err(|_| Unread::Unavailable(LogUnavailable::Panicked))?;
+    let found = found.map_err(|fault| Unread::fault(&fault))?;
     let (published, bytes) = found.ok_or_else(|| {
         none(
             "ask for checkpoint, or for a tile of the tree that it is signed for; a partial tile \

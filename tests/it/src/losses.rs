@@ -78,6 +78,10 @@ async fn a_segment_removed_under_load_stops_answers_and_is_put_back() {
     let received = under_load(&ground, address, || fs::remove_file(&segment).unwrap()).await;
     // What may be lost is neither said nor promised again.
     assert_eq!(client.ask(&question).await.says(), "log-unavailable");
+    // Nor is it said that there is no such entry.
+    let (index, _) = received[0];
+    let reply = client.get(&format!("/v1/receipts/{index}")).await;
+    assert_eq!((reply.status, reply.says()), (503, "log-unavailable"), "{}", reply.json);
     process.kill().await.unwrap();
     let Err(fault) = ground.try_start().await else { panic!("it starts without its segment") };
     let (saved, fault) = (segment.with_extension("seg.saved"), format!("{fault:?}"));
