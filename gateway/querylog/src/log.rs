@@ -516,8 +516,14 @@ impl fmt::Debug for QueryLog {
 }
 
 fn origin_of(disk: &Disk, dir: &Path) -> Result<Origin, OpenFault> {
-    let none = || OpenFault::NotInitialised { path: dir.to_owned() };
-    Origin::read(disk, dir)?.ok_or_else(none)
+    match Origin::read(disk, dir)? {
+        Some(origin) => Ok(origin),
+        None => Err(match watch::saved_beside(disk, dir)? {
+            // There was one: nobody should make another in its place.
+            Some(path) => OpenFault::Saved { path },
+            None => OpenFault::NotInitialised { path: dir.to_owned() },
+        }),
+    }
 }
 
 /// The log in `dir` for whoever is to change it: its origin, and the lock, held until it is

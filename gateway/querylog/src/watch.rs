@@ -228,6 +228,11 @@ pub(crate) fn saved(disk: &Disk, dir: &Path) -> Result<Option<PathBuf>, DiskFaul
             return Ok(Some(folder.join(name)));
         }
     }
+    saved_beside(disk, dir)
+}
+
+/// What was saved of a log whose folder was lost, beside it.
+pub(crate) fn saved_beside(disk: &Disk, dir: &Path) -> Result<Option<PathBuf>, DiskFault> {
     let beside = with_ending(dir);
     Ok(disk.identity(&beside)?.map(|_| beside))
 }

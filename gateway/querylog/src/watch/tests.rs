@@ -138,6 +138,8 @@ async fn a_removed_folder_is_found_and_its_open_files_are_saved_beside_it() {
     }
     drop(querylog);
     let _ = fs::remove_dir_all(&log.dir);
+    let fault = log.try_open().map(drop).unwrap_err();
+    assert!(matches!(&fault, OpenFault::Saved { path } if *path == beside), "{fault}");
     // The backup is older than what was told last; with what was saved it is whole.
     fs::rename(&copy, &log.dir).unwrap();
     assert!(matches!(log.try_open().map(|_| ()), Err(OpenFault::Saved { .. })));
