@@ -11,6 +11,7 @@ mod callers;
 mod config;
 mod contracts;
 mod crash;
+mod disclosure;
 mod drain;
 mod evidence;
 mod faults;
