@@ -291,7 +291,10 @@ fn check_departments(settings: &Settings, catalogue: Option<&Catalogue>, mistake
             let mend = format!("must be 1 to {DEADLINE_MS_MAX}");
             mistakes.add(format!("{at}.deadline_ms"), mend);
         }
-        let quantum_ms_max = department.deadline_ms.min(QUANTUM_MS_MAX);
+        // A deadline of nothing is told by itself.
+        let is_timed = department.deadline_ms > 0;
+        let quantum_ms_max = if is_timed { department.deadline_ms } else { QUANTUM_MS_MAX };
+        let quantum_ms_max = quantum_ms_max.min(QUANTUM_MS_MAX);
         if !(1..=quantum_ms_max).contains(&department.response_quantum_ms) {
             let mend = format!("must be 1 to {QUANTUM_MS_MAX} and at most deadline_ms");
             mistakes.add(format!("{at}.response_quantum_ms"), mend);
