@@ -13,7 +13,7 @@ use crate::operator::Operator;
 use crate::record::LogUnavailable;
 
 /// A question that gets an entry, whatever becomes of it: it is well formed, counted for its
-/// caller, and the query log knows its subject. Made by [`Posed::by`] only.
+/// caller, and the query log knows its subject. Made by `Posed::by` only.
 pub struct Posed {
     pub(crate) caller: Caller,
     pub(crate) query: Query,
