@@ -66,6 +66,19 @@ impl Buckets {
         });
         parts.sum()
     }
+
+    /// The same people, and from the end on as many a day as in the last bucket that has any.
+    pub(super) fn going_on_until(&self, until: i64) -> Self {
+        let ends = self.from.iter().skip(1).map(|(from, _)| *from).chain([self.until]);
+        let peopled = self.from.iter().zip(ends).filter(|((_, people), _)| *people > 0);
+        let a_day = peopled
+            .last()
+            .map_or(0.0, |((begin, people), end)| *people as f64 / (end - begin) as f64);
+        let more = a_day * until.saturating_sub(self.until).max(0) as f64;
+        let mut from = self.from.clone();
+        from.push((self.until, more as u64));
+        Self { from, until: until.max(self.until + 1) }
+    }
 }
 
 /// How a predicate's answer divides the values of its attribute.
@@ -102,6 +115,24 @@ impl CutUnit {
             Self::MonthsBefore => "months_before",
             Self::DaysBefore => "days_before",
             Self::AtLeastMonths => "at_least_months",
+        }
+    }
+
+    /// The largest threshold: two hundred years.
+    pub(super) fn threshold_max(self) -> i64 {
+        match self {
+            Self::YearsBefore => 200,
+            Self::MonthsBefore | Self::AtLeastMonths => 2_400,
+            Self::DaysBefore => 73_000,
+        }
+    }
+
+    /// A threshold in years, rounded up.
+    pub(super) fn in_years(self, threshold: i64) -> i64 {
+        match self {
+            Self::YearsBefore => threshold,
+            Self::MonthsBefore | Self::AtLeastMonths => threshold / 12 + 1,
+            Self::DaysBefore => threshold / 365 + 1,
         }
     }
 

@@ -171,16 +171,28 @@ impl Catalogue {
     fn lint(&self, files: &BTreeMap<String, &str>, mistakes: &mut Vec<CatalogueMistake>) {
         for attribute in self.attributes.values() {
             let Some(follows) = &attribute.follows else { continue };
-            if !self.attributes.contains_key(&follows.attribute) {
-                let file = files.get(&attribute.id).copied().unwrap_or_default().to_owned();
-                mistakes.push(CatalogueMistake {
-                    file,
-                    entry: attribute.id.clone(),
-                    field: "follows".to_owned(),
-                    rule: format!("no [[attribute]] entry is {}", follows.attribute),
-                    mend: "add it, or name another one".to_owned(),
-                });
-            }
+            let (rule, mend) = match self.attributes.get(&follows.attribute) {
+                None => (
+                    format!("no [[attribute]] entry is {}", follows.attribute),
+                    "add it, or name another one",
+                ),
+                Some(other)
+                    if lint::later_years(attribute, &self.attributes, &other.id).is_some() =>
+                {
+                    ("it follows from itself".to_owned(), "name another one")
+                }
+                Some(other) => match (&attribute.people, &other.people) {
+                    (Histogram::Dates(_), Histogram::Dates(_)) => continue,
+                    _ => ("both must be dates".to_owned(), "remove it"),
+                },
+            };
+            mistakes.push(CatalogueMistake {
+                file: files.get(&attribute.id).copied().unwrap_or_default().to_owned(),
+                entry: attribute.id.clone(),
+                field: "follows".to_owned(),
+                rule,
+                mend: mend.to_owned(),
+            });
         }
         let predicates: Vec<_> = self.predicates.values().cloned().collect();
         for attribute in self.attributes.values() {
@@ -325,8 +337,16 @@ impl Catalogue {
     ) -> Option<Option<Cut>> {
         let table = reader.table("cut");
         if clock? == Clock::Current {
-            if table.is_some() {
-                reader.mistake("cut", "a state is not cut", "remove it or make the clock a grid");
+            let has_threshold =
+                parameters?.iter().any(|spec| matches!(spec.kind, ParameterKind::Integers(_)));
+            if table.is_some() || has_threshold {
+                let rule = "a state is not cut, and has no integer that could cut it";
+                reader.mistake("cut", rule, "remove it or make the clock a grid");
+                return None;
+            }
+            if self.attributes.contains_key(attribute?) {
+                let rule = "an attribute with an [[attribute]] entry is no state";
+                reader.mistake("clock", rule, "make it a grid");
                 return None;
             }
             return Some(None);
@@ -395,20 +415,33 @@ fn read_cut(
         let rule = format!("the people of {} are spread over other values", attribute.id);
         reader.mistake(key, rule, "cut by what its [[attribute]] entry has");
     }
-    let thresholds = match reader.integer_or_text(key)? {
-        Ok(threshold) => vec![threshold],
-        Err(name) => {
-            let spec = parameters?.iter().find(|spec| *spec.name == name);
-            match spec.map(|spec| &spec.kind) {
-                Some(ParameterKind::Integers(set)) => set.clone(),
-                Some(_) | None => {
-                    let rule = format!("the predicate has no integer parameter {name}");
-                    reader.mistake(key, rule, "name the parameter that is the threshold");
-                    return None;
-                }
+    let integers = parameters?.iter().filter_map(|spec| match &spec.kind {
+        ParameterKind::Integers(set) => Some((&*spec.name, set)),
+        ParameterKind::Codes(_) | ParameterKind::Text { .. } | ParameterKind::Identifier(_) => None,
+    });
+    let integers: Vec<(&str, &Vec<i64>)> = integers.collect();
+    let (named, thresholds) = match reader.integer_or_text(key)? {
+        Ok(threshold) => (None, vec![threshold]),
+        Err(name) => match integers.iter().find(|(of, _)| *of == name) {
+            Some((_, set)) => (Some(name), (*set).clone()),
+            None => {
+                let rule = format!("the predicate has no integer parameter {name}");
+                reader.mistake(key, rule, "name the parameter that is the threshold");
+                return None;
             }
-        }
+        },
     };
+    if let Some((other, _)) = integers.iter().find(|(of, _)| named.as_deref() != Some(*of)) {
+        let rule = format!("the parameter {other} is a number too, and nothing says what it cuts");
+        reader.mistake(key, rule, "make it a code, or a predicate of its own");
+        return None;
+    }
+    let max = unit.threshold_max();
+    if thresholds.iter().any(|threshold| !(1..=max).contains(threshold)) {
+        let rule = format!("a threshold is from 1 to {max} {}", unit.in_words());
+        reader.mistake(key, rule, "change it");
+        return None;
+    }
     Some(Cut { unit, thresholds })
 }
 

@@ -1,14 +1,15 @@
 //! What all answers about an attribute leave together: never fewer people than its entry says.
 //!
 //! Owns the check of a catalogue's grids. It takes every threshold of every predicate that cuts the
-//! attribute or one that follows from it, in all departments, as of every cell's first day for five
-//! years: whoever asks all of it of everybody divides the values there. Between two neighbouring
-//! cuts there must be enough people by the published histogram. It looks at no record, and refuses
-//! the catalogue and not the citizen.
+//! attribute or one that follows from it, in all departments, as of every cell's first day, for so
+//! long that the thresholds sweep over each other's places: whoever asks all of it of everybody
+//! divides the values there. Between two neighbouring cuts there must be enough people by the
+//! published histogram. It looks at no record, and refuses the catalogue and not the citizen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::ToSpan;
 use jiff::civil::Date;
 
 use super::attribute::{
@@ -26,7 +27,7 @@ pub(super) struct Collision {
 }
 
 /// One threshold of one predicate.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 struct Source<'a> {
     predicate: &'a Arc<Predicate>,
     unit: CutUnit,
@@ -36,34 +37,53 @@ struct Source<'a> {
     later_years: i64,
 }
 
-/// A cell between two cuts.
-struct Between<'a> {
+/// The sources of one attribute, and what they are held against.
+struct Axis<'a> {
+    attribute: &'a Attribute,
+    /// The histogram, with its last bucket going on to the end of the asking: people are born and
+    /// move then too.
+    people: Buckets,
+    begin: Date,
+    end: Date,
+    sources: Vec<Source<'a>>,
+}
+
+/// A cell between two cuts, and whose they are.
+struct Between {
     from: i64,
     until: i64,
     people: f64,
-    left: Source<'a>,
-    right: Source<'a>,
+    left: usize,
+    right: usize,
 }
 
-/// Every collision of the predicates that cut the attribute, or one that follows from it: the worst
-/// of each pair of thresholds.
+/// The collisions of the predicates that cut the attribute, or one that follows from it: the worst
+/// of each pair of thresholds, at most [`TOLD_MAX`]. More thresholds than can be looked at are a
+/// collision too.
 pub(super) fn collisions(
     attribute: &Attribute,
     all: &BTreeMap<String, Attribute>,
     predicates: &[Arc<Predicate>],
 ) -> Vec<Collision> {
-    let sources = all_sources(attribute, all, predicates);
-    let mut worst: BTreeMap<(usize, usize), Between<'_>> = BTreeMap::new();
-    for small in small_cells(attribute, &sources) {
-        let place = |source: Source<'_>| sources.iter().position(|it| *it == source).unwrap_or(0);
-        let (left, right) = (place(small.left), place(small.right));
-        let pair = (left.min(right), left.max(right));
+    let axis = Axis::new(attribute, all, predicates);
+    if axis.sources.len() > SOURCES_MAX
+        && let Some(last) = axis.sources.last()
+    {
+        return vec![Collision {
+            predicate: Arc::clone(last.predicate),
+            rule: format!("{} has more than {SOURCES_MAX} thresholds in all", attribute.id),
+            mend: "remove some".to_owned(),
+        }];
+    }
+    let mut worst: BTreeMap<(usize, usize), Between> = BTreeMap::new();
+    for small in axis.cells().into_iter().filter(|cell| axis.is_small(cell.people)) {
+        let pair = (small.left.min(small.right), small.left.max(small.right));
         match worst.get(&pair) {
             Some(known) if known.people <= small.people => {}
             Some(_) | None => drop(worst.insert(pair, small)),
         }
     }
-    worst.into_values().map(|small| tell(attribute, &sources, &small)).collect()
+    worst.into_values().take(TOLD_MAX).map(|small| axis.tell(&small)).collect()
 }
 
 /// The narrowest cell that all questions about the attribute leave, and the fewest people in one;
@@ -73,36 +93,26 @@ pub(super) fn finest(
     all: &BTreeMap<String, Attribute>,
     predicates: &[Arc<Predicate>],
 ) -> Option<FinestCells> {
-    let cells = cells(attribute, &all_sources(attribute, all, predicates));
+    let cells = Axis::new(attribute, all, predicates).cells();
     let narrowest = cells.iter().map(|cell| cell.until - cell.from).min()?;
     let people = cells.iter().map(|cell| cell.people).fold(f64::INFINITY, f64::min);
     Some(FinestCells { narrowest, people_min: people as u64 })
 }
 
-fn all_sources<'a>(
-    attribute: &Attribute,
-    all: &BTreeMap<String, Attribute>,
-    predicates: &'a [Arc<Predicate>],
-) -> Vec<Source<'a>> {
-    let later_years = |predicate: &Predicate| later_years(attribute, all, &predicate.attribute);
-    let on_it = predicates.iter().filter_map(|it| Some((it, later_years(it)?)));
-    on_it.flat_map(|(predicate, later_years)| sources(predicate, later_years)).collect()
-}
-
 /// How many years `other` comes after the attribute; none if it does not follow from it.
-fn later_years(
+pub(super) fn later_years(
     attribute: &Attribute,
     all: &BTreeMap<String, Attribute>,
     other: &str,
 ) -> Option<i64> {
-    let (mut at, mut years) = (other, 0);
+    let (mut at, mut years) = (other, 0_i64);
     // A chain is no longer than there are attributes, also where it goes in a circle.
     for _ in 0..=all.len() {
         if at == attribute.id {
             return Some(years);
         }
         let follows = all.get(at)?.follows.as_ref()?;
-        years += follows.years;
+        years = years.saturating_add(follows.years).min(YEARS_MAX);
         at = &follows.attribute;
     }
     None
@@ -123,127 +133,171 @@ fn sources(predicate: &Arc<Predicate>, later_years: i64) -> impl Iterator<Item =
     thresholds.into_iter().flatten()
 }
 
-/// The cells between neighbouring cuts that hold too few people.
-fn small_cells<'a>(attribute: &Attribute, sources: &[Source<'a>]) -> Vec<Between<'a>> {
-    let mut cells = cells(attribute, sources);
-    cells.retain(|cell| cell.people < attribute.cell_people_min as f64);
-    cells
-}
-
-/// The cells between neighbouring cuts. Where the histogram ends there is nobody, and a cut there
-/// divides nothing.
-fn cells<'a>(attribute: &Attribute, sources: &[Source<'a>]) -> Vec<Between<'a>> {
-    let buckets = attribute.buckets();
-    let mut cuts: BTreeMap<i64, Source<'a>> = BTreeMap::new();
-    for source in sources {
-        for value in values(source) {
-            cuts.entry(value).or_insert(*source);
-        }
+impl<'a> Axis<'a> {
+    fn new(
+        attribute: &'a Attribute,
+        all: &BTreeMap<String, Attribute>,
+        predicates: &'a [Arc<Predicate>],
+    ) -> Self {
+        let later_years = |predicate: &Predicate| later_years(attribute, all, &predicate.attribute);
+        let on_it = predicates.iter().filter_map(|it| Some((it, later_years(it)?)));
+        let sources: Vec<Source<'_>> =
+            on_it.flat_map(|(predicate, later_years)| sources(predicate, later_years)).collect();
+        let years = sources.iter().map(|it| it.unit.in_years(it.threshold) + it.later_years);
+        let (least, most) =
+            years.fold((i64::MAX, 0), |(least, most), it| (least.min(it), most.max(it)));
+        let spread = most.saturating_sub(least).clamp(0, YEARS_MAX);
+        let Histogram::Dates(buckets) = &attribute.people else {
+            let end = BEGIN.saturating_add((ASKING_YEARS + spread).years());
+            let people = attribute.buckets().clone();
+            return Self { attribute, people, begin: BEGIN, end, sources };
+        };
+        let begin = date_of(buckets.until);
+        let end = begin.saturating_add((ASKING_YEARS + spread).years());
+        let people = buckets.going_on_until(days_since_1970(end));
+        Self { attribute, people, begin, end, sources }
     }
-    let begin = buckets.from.first().map_or(buckets.until, |(from, _)| *from);
-    let inside = cuts.range(begin.saturating_add(1)..buckets.until);
-    let ends: Vec<(i64, Source<'a>)> = inside.map(|(value, source)| (*value, *source)).collect();
-    let (Some(first), Some(last)) = (ends.first(), ends.last()) else { return Vec::new() };
-    let outer = [(begin, first.0, first.1, first.1), (last.0, buckets.until, last.1, last.1)];
-    let inner = ends.windows(2).map(|pair| (pair[0].0, pair[1].0, pair[0].1, pair[1].1));
-    let cells = outer.into_iter().chain(inner);
-    let counted = cells.map(|(from, until, left, right)| {
-        let people = buckets.between(from, until);
-        Between { from, until, people, left, right }
-    });
-    counted.collect()
-}
 
-/// Where a threshold divides the values, as of each cell's first day.
-fn values(source: &Source<'_>) -> impl Iterator<Item = i64> {
-    let Source { unit, threshold, cell, later_years, .. } = *source;
-    let mut as_of = Some(cell.first_day(BEGIN));
-    let days = std::iter::from_fn(move || {
-        let day = as_of.filter(|day| *day < END)?;
-        as_of = cell.first_day_of_next(day);
-        Some(day)
-    });
-    days.map(move |as_of| {
-        let value = unit.value(threshold, as_of, BEGIN);
-        if later_years == 0 { value } else { earlier(value, later_years) }
-    })
-}
+    fn is_small(&self, people: f64) -> bool {
+        // Where nobody is by the histogram, nobody is divided.
+        people > 0.0 && people < self.attribute.cell_people_min as f64
+    }
 
-/// The day so many years before another one, both since 1970.
-fn earlier(day: i64, years: i64) -> i64 {
-    days_since_1970(date_of(day).saturating_sub(jiff::Span::new().years(years)))
-}
+    /// The cells between neighbouring cuts. Where the axis ends there is nobody, and a cut there
+    /// divides nothing.
+    fn cells(&self) -> Vec<Between> {
+        let begin = self.people.from.first().map_or(self.people.until, |(from, _)| *from);
+        let until = self.people.until;
+        let mut cuts: BTreeMap<i64, usize> = BTreeMap::new();
+        for (at, source) in self.sources.iter().enumerate() {
+            for value in self.values(source) {
+                cuts.entry(value).or_insert(at);
+            }
+        }
+        if begin.saturating_add(1) >= until {
+            return Vec::new();
+        }
+        let inside: Vec<(i64, usize)> =
+            cuts.range(begin + 1..until).map(|(value, at)| (*value, *at)).collect();
+        let (Some(first), Some(last)) = (inside.first(), inside.last()) else { return Vec::new() };
+        let outer = [(begin, first.0, first.1, first.1), (last.0, until, last.1, last.1)];
+        let inner = inside.windows(2).map(|pair| (pair[0].0, pair[1].0, pair[0].1, pair[1].1));
+        let cells = outer.into_iter().chain(inner);
+        let counted = cells.map(|(from, until, left, right)| {
+            let people = self.people.between(from, until);
+            Between { from, until, people, left, right }
+        });
+        counted.collect()
+    }
 
-fn tell(attribute: &Attribute, sources: &[Source<'_>], small: &Between<'_>) -> Collision {
-    // The one that stands later is the one that was added.
-    let place = |source: &Source<'_>| sources.iter().position(|it| it == source);
-    let (changed, other) = if place(&small.left) > place(&small.right) {
-        (small.left, small.right)
-    } else {
-        (small.right, small.left)
-    };
-    let id = &attribute.id;
-    let people = small.people.floor();
-    let (from, until) = (attribute.shown(small.from), attribute.shown(small.until));
-    let cause = if changed == other {
-        format!("{} {} divide {id}", changed.threshold, changed.unit.in_words())
-    } else {
+    /// Where a threshold divides the values, as of each cell's first day.
+    fn values(&self, source: &Source<'_>) -> impl Iterator<Item = i64> + use<> {
+        let Source { unit, threshold, cell, later_years, .. } = *source;
+        let (begin, end) = (self.begin, self.end);
+        let mut as_of = Some(cell.first_day(begin));
+        let days = std::iter::from_fn(move || {
+            let day = as_of.filter(|day| *day < end)?;
+            as_of = cell.first_day_of_next(day);
+            Some(day)
+        });
+        days.map(move |as_of| {
+            let value = unit.value(threshold, as_of, begin);
+            if later_years == 0 { value } else { earlier(value, later_years) }
+        })
+    }
+
+    fn tell(&self, small: &Between) -> Collision {
+        // The one that stands later is the one that was added.
+        let (changed, other) = (small.left.max(small.right), small.left.min(small.right));
+        let (changed_at, changed, other) = (changed, self.sources[changed], self.sources[other]);
+        let id = &self.attribute.id;
+        let people = small.people.floor();
+        let (from, until) = (self.shown(small.from), self.shown(small.until));
         let (unit, of_other) = (changed.unit.in_words(), other.unit.in_words());
         let (own, others) = (changed.threshold, other.threshold);
-        format!("{own} {unit} and {others} {of_other} of {} divide {id}", other.predicate.id)
-    };
-    let min = attribute.cell_people_min;
-    let rule = format!(
-        "{cause} so that about {people} people are left from {from} to before {until}, and \
-         cell_people_min is {min}"
-    );
-    let mend = nearest(attribute, sources, &changed)
-        .map(|threshold| format!("the nearest threshold that passes is {threshold}"))
-        .or_else(|| coarser(attribute, sources, &changed))
-        .unwrap_or_else(|| format!("remove {} from its set", changed.threshold));
-    Collision { predicate: Arc::clone(changed.predicate), rule, mend }
-}
+        let cause = if small.left == small.right {
+            format!("{own} {unit} divide {id}")
+        } else {
+            format!("{own} {unit} and {others} {of_other} of {} divide {id}", other.predicate.id)
+        };
+        let min = self.attribute.cell_people_min;
+        let rule = format!(
+            "{cause} so that about {people} people are left from {from} to before {until}, and \
+             cell_people_min is {min}"
+        );
+        let mend = self
+            .nearest(changed_at)
+            .map(|it| format!("the nearest threshold that passes beside the others is {it}"))
+            .or_else(|| self.coarser(&changed))
+            .unwrap_or_else(|| format!("remove {own} from its set"));
+        Collision { predicate: Arc::clone(changed.predicate), rule, mend }
+    }
 
-/// The threshold nearest to this one with which no cell that it makes is too small.
-fn nearest(attribute: &Attribute, sources: &[Source<'_>], changed: &Source<'_>) -> Option<i64> {
-    let passes = |threshold: i64| {
-        let tried = Source { threshold, ..*changed };
-        let taken = sources.contains(&tried);
-        !taken && divides(attribute, &tried) && fits(attribute, sources, changed, tried)
-    };
-    let steps =
-        (1..=STEPS_MAX).flat_map(|step| [changed.threshold - step, changed.threshold + step]);
-    steps.filter(|threshold| *threshold > 0).find(|threshold| passes(*threshold))
-}
+    /// The threshold nearest to this one that makes no small cell beside the others as they are.
+    fn nearest(&self, changed: usize) -> Option<i64> {
+        let others = self.sources.iter().enumerate().filter(|(at, _)| *at != changed);
+        let mut cuts: Vec<i64> = others.flat_map(|(_, source)| self.values(source)).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let source = self.sources[changed];
+        let steps = (1..=STEPS_MAX)
+            .flat_map(|step| [source.threshold - step, source.threshold + step])
+            .filter(|threshold| *threshold > 0);
+        let mut tried = steps.map(|threshold| Source { threshold, ..source });
+        let is_taken = |tried: &Source<'_>| {
+            self.sources.iter().any(|it| (it.unit, it.threshold) == (tried.unit, tried.threshold))
+        };
+        tried.find(|it| !is_taken(it) && self.fits(it, &cuts)).map(|it| it.threshold)
+    }
 
-/// True if anybody is on both sides of one of its cuts.
-fn divides(attribute: &Attribute, source: &Source<'_>) -> bool {
-    let Buckets { from, until } = attribute.buckets();
-    let begin = from.first().map_or(*until, |(from, _)| *from);
-    values(source).any(|value| begin < value && value < *until)
-}
+    /// True if each cell beside a cut of this source has enough people, and anybody is divided.
+    fn fits(&self, tried: &Source<'_>, others: &[i64]) -> bool {
+        let begin = self.people.from.first().map_or(self.people.until, |(from, _)| *from);
+        let until = self.people.until;
+        let mut own: Vec<i64> =
+            self.values(tried).filter(|it| begin < *it && *it < until).collect();
+        own.sort_unstable();
+        own.dedup();
+        let neighbours = |value: i64| {
+            let below = |cuts: &[i64]| {
+                let at = cuts.partition_point(|it| *it < value);
+                at.checked_sub(1).and_then(|at| cuts.get(at)).copied()
+            };
+            let above = |cuts: &[i64]| {
+                let at = cuts.partition_point(|it| *it <= value);
+                cuts.get(at).copied()
+            };
+            let left = below(others).into_iter().chain(below(&own)).fold(begin, i64::max);
+            let right = above(others).into_iter().chain(above(&own)).fold(until, i64::min);
+            (left, right)
+        };
+        let is_roomy = |value: &i64| {
+            let (left, right) = neighbours(*value);
+            let beside = [self.people.between(left, *value), self.people.between(*value, right)];
+            !beside.into_iter().any(|people| self.is_small(people))
+        };
+        !own.is_empty() && own.iter().all(is_roomy)
+    }
 
-/// A coarser cell with which the predicate's thresholds pass, as a sentence.
-fn coarser(attribute: &Attribute, sources: &[Source<'_>], changed: &Source<'_>) -> Option<String> {
-    let is_finer = |cell: &&Cell| **cell > changed.cell;
-    let cells = Cell::ALL;
-    let cell = cells.iter().filter(is_finer).find(|cell| {
-        let tried = sources.iter().map(|source| Source { cell: **cell, ..*source });
-        small_cells(attribute, &tried.collect::<Vec<_>>()).is_empty()
-    })?;
-    Some(format!("every predicate of {} passes with cell = \"{}\"", attribute.id, cell.as_str()))
-}
+    /// A coarser cell with which all thresholds pass, as a sentence.
+    fn coarser(&self, changed: &Source<'_>) -> Option<String> {
+        let cells = Cell::ALL;
+        let cell = cells.iter().filter(|cell| **cell > changed.cell).find(|cell| {
+            let sources = self.sources.iter().map(|source| Source { cell: **cell, ..*source });
+            let (people, sources) = (self.people.clone(), sources.collect());
+            let tried = Axis { people, sources, ..*self };
+            !tried.cells().iter().any(|it| tried.is_small(it.people))
+        })?;
+        let id = &self.attribute.id;
+        Some(format!("every predicate of {id} passes with cell = \"{}\"", cell.as_str()))
+    }
 
-fn fits(
-    attribute: &Attribute,
-    sources: &[Source<'_>],
-    changed: &Source<'_>,
-    tried: Source<'_>,
-) -> bool {
-    let others = sources.iter().filter(|source| *source != changed).copied();
-    let all: Vec<Source<'_>> = others.chain([tried]).collect();
-    let small = small_cells(attribute, &all);
-    small.iter().all(|small| small.left != tried && small.right != tried)
+    fn shown(&self, value: i64) -> String {
+        match &self.attribute.people {
+            Histogram::Dates(_) => date_of(value).to_string(),
+            Histogram::Counts(_) => value.to_string(),
+        }
+    }
 }
 
 impl Attribute {
@@ -252,19 +306,23 @@ impl Attribute {
             Histogram::Dates(buckets) | Histogram::Counts(buckets) => buckets,
         }
     }
-
-    fn shown(&self, value: i64) -> String {
-        match &self.people {
-            Histogram::Dates(_) => date_of(value).to_string(),
-            Histogram::Counts(_) => value.to_string(),
-        }
-    }
 }
 
-/// Five years of asking, in which 29 February comes at least once. When they begin changes little:
-/// what is counted is how close the cuts come to each other.
+/// The day so many years before another one, both since 1970.
+fn earlier(day: i64, years: i64) -> i64 {
+    days_since_1970(date_of(day).saturating_sub(years.years()))
+}
+
+/// For counts, which have no date of their own.
 const BEGIN: Date = jiff::civil::date(2026, 1, 1);
-const END: Date = jiff::civil::date(2031, 1, 1);
+/// How long somebody asks, beside the time in which one threshold reaches the place of another.
+const ASKING_YEARS: i64 = 5;
+/// Longer than anything follows from anything.
+const YEARS_MAX: i64 = 1_000;
+/// More thresholds of one attribute than anybody reviews.
+const SOURCES_MAX: usize = 256;
+/// Whoever mends these finds the others.
+const TOLD_MAX: usize = 4;
 /// Further away a threshold is another question.
 const STEPS_MAX: i64 = 60;
 

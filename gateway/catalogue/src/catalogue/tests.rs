@@ -285,8 +285,8 @@ fn every_mistake_is_named_with_its_place() {
         (
             "attribute = \"name\"",
             "attribute = \"birth-date\"",
-            "civil.toml: civil-registry/name-matches@1: clock: an attribute has one clock and one \
-             cell in the whole catalogue; see civil-registry/age-at-least@1, which cuts it too"
+            "civil.toml: civil-registry/name-matches@1: clock: an attribute with an [[attribute]] \
+             entry is no state; make it a grid"
                 .to_owned(),
         ),
         (
