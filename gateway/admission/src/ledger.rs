@@ -274,9 +274,7 @@ impl Ledger {
         // Where both spans are used up, the one that is free again later counts.
         let spent = days.left(allotment, day).into_iter().filter(|left| left.remaining == 0);
         if let Some(left) = spent.max_by_key(|left| left.from) {
-            let free_ms = self.calendar.begin_ms(left.from);
-            let free_in_ms = u64::try_from(free_ms.saturating_sub(now_ms)).unwrap_or(0);
-            return Err(Spent { of, left, free_in_ms });
+            return Err(Spent { of, left, free_in_ms: self.until_ms(left.from, now_ms) });
         }
         days.add(day);
         Ok(days.left(allotment, day))
@@ -337,7 +335,8 @@ impl Ledger {
 }
 
 impl Charge {
-    /// The question has its entry, made at `at_ms`: it stays counted, on the day of its entry.
+    /// The question has its entry, made at `at_ms` in Unix milliseconds: it stays counted, on the
+    /// day of its entry.
     pub fn keep(mut self, at_ms: u64) {
         self.is_kept = true;
         let day = self.ledger.calendar.day_of(signed(at_ms));
@@ -369,9 +368,9 @@ impl Reservation {
         reservation
     }
 
-    /// The question is on record since `at_ms`: it counts, on the day of its entry. True if all
-    /// callers together have now asked about the subject so often on this day that somebody should
-    /// look at it, once a day.
+    /// The question is on record since `at_ms`, Unix milliseconds: it counts, on the day of its
+    /// entry. True if all callers together have now asked about the subject so often on this day
+    /// that somebody should look at it, once a day.
     pub(crate) fn asked(&mut self, at_ms: u64) -> bool {
         self.holds_department = false;
         let day = self.ledger.calendar.day_of(signed(at_ms));

@@ -280,7 +280,7 @@ pub struct LogSettings {
     /// Answers remembered for repeats of a query id within 24 hours.
     #[serde(default = "defaults::replays_max")]
     pub replays_max: usize,
-    /// Entries after which the counts behind allotments are kept in a snapshot.
+    /// Entries after which the counts behind allotments are kept in a snapshot, 10 to 100 000 000.
     #[serde(default = "defaults::snapshot_entries")]
     pub snapshot_entries: u64,
 }
@@ -373,7 +373,7 @@ pub struct DepartmentSettings {
     #[serde(default = "defaults::deadline_ms")]
     pub deadline_ms: u64,
     /// Answers whose time could tell what they do not say leave at a multiple of this after their
-    /// question, in milliseconds.
+    /// question, in milliseconds: 1 to 10 000, and at most `deadline_ms`.
     #[serde(default = "defaults::response_quantum_ms")]
     pub response_quantum_ms: u64,
     /// Starts switched off.

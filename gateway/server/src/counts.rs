@@ -121,6 +121,7 @@ pub(crate) async fn keep_snapshots(live: Arc<Live>, mut covered: u64) {
     let every = live.gateway().settings.log.snapshot_entries;
     let (mut wanted, mut pause) = (every, LOOK_EVERY);
     loop {
+        // Nothing tells that so many entries have come; a second late is early enough.
         tokio::time::sleep(pause).await;
         let counting = Counting::of(&live.gateway());
         if counting.log.durable_entries().saturating_sub(covered) < wanted {

@@ -1,12 +1,13 @@
 //! From a moment to its civil day.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 
 use super::days::Day;
+use super::locked;
 
 /// The civil days of a time zone. Remembers the last day that it was asked for, because it is
 /// nearly always the same one.
@@ -35,7 +36,7 @@ impl Calendar {
     /// The day of a moment in Unix milliseconds; the nearest that there is for one that no day
     /// stands for.
     pub fn day_of(&self, ms: i64) -> Day {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.known);
         if !(known.from_ms..known.until_ms).contains(&ms) {
             let day = self.reckon(ms);
             let (from_ms, until_ms) = (self.begin_ms(day), self.begin_ms(day.saturating_add(1)));

@@ -5,6 +5,7 @@
 //! from entries and not from the live ledger, which is ahead of the log by what is being asked.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -51,7 +52,7 @@ pub enum SnapshotFault {
 }
 
 impl Rebuild {
-    /// No counts: all entries from `since_ms` on are to come.
+    /// No counts: all entries from `since_ms` (Unix milliseconds) on are to come.
     pub fn new(zone: TimeZone, catalogue: &Catalogue, since_ms: u64) -> Self {
         let ledger = Arc::new(Ledger::new(zone));
         let families = ledger.families(FamilyName::all(catalogue));
@@ -59,7 +60,7 @@ impl Rebuild {
         Self { ledger, families, since_ms, met, open, today: 0 }
     }
 
-    /// A question was asked by the entry at `index`.
+    /// A question was asked by the entry at `index`, made at `at_ms` in Unix milliseconds.
     pub fn asked(
         &mut self,
         index: u64,
@@ -94,7 +95,7 @@ impl Rebuild {
         family
     }
 
-    /// A question was refused with an entry of its own.
+    /// A question was refused with an entry of its own, made at `at_ms` in Unix milliseconds.
     pub fn refused(&mut self, at_ms: u64, caller: &str) {
         self.today = self.ledger.calendar.day_of(signed(at_ms));
         let caller = locked(&self.ledger.names).callers.number(caller);
@@ -277,8 +278,6 @@ impl Numbers {
 fn length(from: &mut Decoder<'_>) -> Result<u64, decode::Error> {
     from.array()?.ok_or_else(|| decode::Error::message("an array without a length"))
 }
-
-type Infallible = std::convert::Infallible;
 
 /// Of a snapshot: its form, the zone, the time, what it has met, three lists of names, and three of
 /// counts.

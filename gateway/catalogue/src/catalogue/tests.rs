@@ -21,7 +21,7 @@ pub(crate) fn shipped() -> &'static Catalogue {
     SHIPPED.get_or_init(|| Catalogue::load(&shipped_dir()).unwrap())
 }
 
-const KINDS: &str = r#"
+pub(crate) const KINDS: &str = r#"
 [[subject_kind]]
 id = "passport"
 title_en = "Passport number"

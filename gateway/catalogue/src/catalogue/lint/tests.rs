@@ -4,25 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::catalogue::Catalogue;
+use crate::catalogue::tests::KINDS;
 
 /// A registry of 600,000 people of a hundred years, with these predicates.
 fn mistakes(people: &str, predicates: &str) -> Vec<String> {
-    let kinds = r#"
-        [[subject_kind]]
-        id = "passport"
-        title_en = "Passport number"
-        title_zh = "护照号码"
-        rule = "icao-9303"
-        reveals = []
-        [[legal_basis]]
-        id = "consent"
-        title_en = "Consent"
-        title_zh = "同意"
-        [[purpose]]
-        id = "hiring"
-        title_en = "Hiring"
-        title_zh = "招聘"
-        legal_basis = "consent""#;
     let civil = format!(
         r#"
         department = "civil-registry"
@@ -34,7 +19,7 @@ fn mistakes(people: &str, predicates: &str) -> Vec<String> {
         {people}
         {predicates}"#
     );
-    let files = [("civil.toml", civil.as_str()), ("kinds.toml", kinds)];
+    let files = [("civil.toml", civil.as_str()), ("kinds.toml", KINDS)];
     let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
     let mistakes = Catalogue::parse(&files).err().unwrap_or_default();
     mistakes.iter().map(ToString::to_string).collect()
