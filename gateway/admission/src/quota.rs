@@ -18,8 +18,8 @@ use crate::settings::RateSettings;
 /// One quota as it stands after a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaReading {
-    /// The quota's name: `caller`, or `caller/<department id>` for the caller's quota there, with
-    /// `/day` or `/90-days` for an allotment.
+    /// The quota's name: `caller`, or `caller/<department id>` for the caller's quota there;
+    /// `:day` or `:90-days` behind it for an allotment.
     pub policy: Arc<str>,
     /// Questions it allows at once, or the allotment.
     pub quota: u32,
