@@ -13,11 +13,14 @@ use crate::subject::{PROVINCES, Province, SubjectKind};
 
 mod attribute;
 mod entries;
+mod exact;
 mod lint;
 mod predicate;
 mod reader;
 
-pub use attribute::{Attribute, Buckets, Cut, CutUnit, FinestCells, Follows, Histogram};
+pub use attribute::{
+    Attribute, Buckets, Cut, CutUnit, ExactCut, FinestCells, Follows, Histogram, Side,
+};
 pub use predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 
 /// Every predicate, purpose and kind of subject identifier, checked against each other.
@@ -97,6 +100,11 @@ impl Catalogue {
     /// Every attribute that is not a state's, sorted by id.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
         self.attributes.values()
+    }
+
+    /// The attribute of that id, unless it is a state's.
+    pub fn attribute(&self, id: &str) -> Option<&Attribute> {
+        self.attributes.get(id)
     }
 
     /// What all questions about an attribute leave at the finest; none if nothing cuts it.

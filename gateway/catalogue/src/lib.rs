@@ -14,8 +14,8 @@ pub mod subject;
 mod verdict;
 
 pub use catalogue::{
-    Attribute, Buckets, Catalogue, CatalogueMistake, Cell, Clock, Cut, CutUnit, FinestCells,
-    Follows, Histogram, ParameterKind, ParameterSpec, Predicate, Timing,
+    Attribute, Buckets, Catalogue, CatalogueMistake, Cell, Clock, Cut, CutUnit, ExactCut,
+    FinestCells, Follows, Histogram, ParameterKind, ParameterSpec, Predicate, Side, Timing,
 };
 pub use fault::{Blame, Fault, FaultCode};
 pub use ids::{

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use zeroize::Zeroizing;
 
-use crate::catalogue::{Catalogue, ParameterKind, ParameterSpec, Predicate};
+use crate::catalogue::{Catalogue, ExactCut, ParameterKind, ParameterSpec, Predicate};
 use crate::ids::{PredicateId, Purpose, QueryId};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::subject::Subject;
@@ -70,6 +70,11 @@ impl Query {
     /// Every parameter of the predicate, in the order of its catalogue entry.
     pub fn parameters(&self) -> &[(Arc<str>, ParameterValue)] {
         &self.parameters
+    }
+
+    /// Where the answer cuts the predicate's attribute; none unless its clock is exact.
+    pub fn exact_cut(&self) -> Option<ExactCut> {
+        self.predicate.exact_cut(&self.parameters)
     }
 
     /// About whom.

@@ -58,6 +58,8 @@ pub struct SubjectKind {
     pub title_zh: String,
     /// What anyone who holds the identifier can read off it, without asking anybody.
     pub reveals: Vec<Reveals>,
+    /// True if a person has one of it, for life.
+    pub lasting: bool,
     /// The rule its text must fit.
     pub rule: IdentifierRule,
 }

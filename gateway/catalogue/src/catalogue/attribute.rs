@@ -1,6 +1,11 @@
-//! An attribute of records: how people are spread over its values.
+//! An attribute of records: how people are spread over its values, and how answers divide it.
 
+use std::sync::Arc;
+
+use jiff::ToSpan;
 use jiff::civil::Date;
+
+use crate::verdict::Verdict;
 
 /// An attribute that questions cut, with what is published of how many people have which value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +18,9 @@ pub struct Attribute {
     pub title_zh: String,
     /// Fewest people that answers may leave together in one cell of values.
     pub cell_people_min: u64,
+    /// Fewest days that exact answers may leave of where somebody's value lies; `Some` exactly
+    /// where the attribute is asked about exactly.
+    pub interval_days_min: Option<u32>,
     /// How many people have which value.
     pub people: Histogram,
     /// Another attribute that this one follows from: a cut of this one cuts that one too.
@@ -67,14 +75,22 @@ impl Buckets {
         parts.sum()
     }
 
-    /// The same people, and from the end on as many a day as in the last bucket that has any.
-    pub(super) fn going_on_until(&self, until: i64) -> Self {
+    /// People with a value from `from` to before `until`, where from the end on there are as many a
+    /// day as in the last bucket that has any.
+    pub fn between_going_on(&self, from: i64, until: i64) -> f64 {
+        let later = until.saturating_sub(from.max(self.until)).max(0);
+        self.between(from, until) + self.last_a_day() * later as f64
+    }
+
+    fn last_a_day(&self) -> f64 {
         let ends = self.from.iter().skip(1).map(|(from, _)| *from).chain([self.until]);
         let peopled = self.from.iter().zip(ends).filter(|((_, people), _)| *people > 0);
-        let a_day = peopled
-            .last()
-            .map_or(0.0, |((begin, people), end)| *people as f64 / (end - begin) as f64);
-        let more = a_day * until.saturating_sub(self.until).max(0) as f64;
+        peopled.last().map_or(0.0, |((begin, people), end)| *people as f64 / (end - begin) as f64)
+    }
+
+    /// The same people, and from the end on as many a day as in the last bucket that has any.
+    pub(super) fn going_on_until(&self, until: i64) -> Self {
+        let more = self.last_a_day() * until.saturating_sub(self.until).max(0) as f64;
         let mut from = self.from.clone();
         from.push((self.until, more as u64));
         Self { from, until: until.max(self.until + 1) }
@@ -86,8 +102,95 @@ impl Buckets {
 pub struct Cut {
     /// Where, as of a date.
     pub unit: CutUnit,
+    /// The integer parameter that is the threshold; none where it is always the same.
+    pub parameter: Option<Arc<str>>,
     /// The thresholds, from the parameter's closed set or the one that is always the same.
     pub thresholds: Vec<i64>,
+    /// Where the value lies if the answer is `yes`.
+    pub yes: Side,
+}
+
+/// Where a value lies, seen from a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Before the cut.
+    Before,
+    /// At the cut or after it.
+    From,
+}
+
+impl Side {
+    /// Both sides.
+    pub const ALL: [Self; 2] = [Self::Before, Self::From];
+
+    /// The word in catalogue files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::From => "from",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Before => Self::From,
+            Self::From => Self::Before,
+        }
+    }
+}
+
+/// Where an exact question cuts the values of its attribute, which are dates that never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExactCut {
+    /// What the threshold counts.
+    pub unit: CutUnit,
+    /// How many of it.
+    pub threshold: i64,
+    /// Where the value lies if the answer is `yes`.
+    pub yes: Side,
+}
+
+impl ExactCut {
+    /// The first day, since 1 January 1970, on the later side of the cut as of a date. It never
+    /// goes back as the date goes on.
+    pub fn day(&self, as_of: Date) -> i64 {
+        self.unit.value(self.threshold, as_of, as_of)
+    }
+
+    /// The latest date up to `until` whose cut lies at `day` or before. None if the calendar has
+    /// none.
+    pub fn latest(&self, day: i64, until: Date) -> Option<Date> {
+        let span = jiff::Span::new();
+        let span = match self.unit {
+            CutUnit::YearsBefore => span.years(self.threshold),
+            CutUnit::MonthsBefore => span.months(self.threshold),
+            CutUnit::DaysBefore => span.days(self.threshold),
+            CutUnit::AtLeastMonths => return None,
+        };
+        // By at most some days wrong, where months have different lengths.
+        let mut date = date_of(day).saturating_add(span).min(until);
+        while self.day(date) > day {
+            date = date.yesterday().ok()?;
+        }
+        while date < until && self.day(date.saturating_add(1.day())) <= day {
+            date = date.saturating_add(1.day());
+        }
+        Some(date)
+    }
+
+    /// What is answered about a value on that side.
+    pub fn verdict(&self, side: Side) -> Verdict {
+        if side == self.yes { Verdict::Yes } else { Verdict::No }
+    }
+
+    /// Where the value lies by an answer; none if it does not say.
+    pub fn side(&self, verdict: Verdict) -> Option<Side> {
+        match verdict {
+            Verdict::Yes => Some(self.yes),
+            Verdict::No => Some(self.yes.other()),
+            Verdict::Undetermined => None,
+        }
+    }
 }
 
 /// What a threshold counts.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use toml::Table;
 
-use super::attribute::{Attribute, Buckets, Cut, CutUnit, Follows, Histogram, days_since_1970};
+use super::attribute::{
+    Attribute, Buckets, Cut, CutUnit, Follows, Histogram, Side, days_since_1970,
+};
 use super::lint;
 use super::predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 use super::reader::Reader;
@@ -26,6 +28,8 @@ const PARAMETERS_MAX: usize = 8;
 const BUCKETS_MAX: usize = 256;
 /// More than there are.
 const PEOPLE_MAX: i64 = 100_000_000_000;
+/// Ten years: what leaves more is no question.
+const INTERVAL_DAYS_MAX: i64 = 3_650;
 /// Longer than a life.
 const YEARS_MAX: i64 = 200;
 /// A name, an address line; more than that is a document.
@@ -117,6 +121,7 @@ impl Catalogue {
         let title_zh = reader.text("title_zh");
         let rule = reader.word("rule", &IdentifierRule::ALL, IdentifierRule::as_str);
         let reveals = read_reveals(&mut reader, rule);
+        let lasting = reader.flag("lasting");
         if let Some(id) = &id
             && self.subject_kinds.contains_key(id.as_str())
         {
@@ -129,6 +134,7 @@ impl Catalogue {
                 title_en: title_en?,
                 title_zh: title_zh?,
                 reveals: reveals?,
+                lasting,
                 rule: rule?,
             })
         })();
@@ -143,6 +149,9 @@ impl Catalogue {
         let title_en = reader.text("title_en");
         let title_zh = reader.text("title_zh");
         let cell_people_min = reader.integer("cell_people_min", 2, PEOPLE_MAX);
+        let interval_days_min = reader
+            .has("interval_days_min")
+            .then(|| reader.integer("interval_days_min", 2, INTERVAL_DAYS_MAX));
         let people = read_histogram(&mut reader);
         let follows = read_follows(&mut reader);
         if let Some(id) = &id
@@ -157,6 +166,10 @@ impl Catalogue {
                 title_en: title_en?,
                 title_zh: title_zh?,
                 cell_people_min: u64::try_from(cell_people_min?).ok()?,
+                interval_days_min: match interval_days_min {
+                    Some(days) => Some(u32::try_from(days?).ok()?),
+                    None => None,
+                },
                 people: people?,
                 follows: follows?,
             })
@@ -192,6 +205,15 @@ impl Catalogue {
                 field: "follows".to_owned(),
                 rule,
                 mend: mend.to_owned(),
+            });
+        }
+        for broken in self.broken_exact_rules() {
+            mistakes.push(CatalogueMistake {
+                file: files.get(broken.entry).copied().unwrap_or_default().to_owned(),
+                entry: broken.entry.to_owned(),
+                field: broken.field.to_owned(),
+                rule: broken.rule,
+                mend: broken.mend,
             });
         }
         let predicates: Vec<_> = self.predicates.values().cloned().collect();
@@ -290,10 +312,6 @@ impl Catalogue {
         if is_match && clock.is_some_and(|clock| clock != Clock::Current) {
             let rule = "a match predicate is answered as of now: a free claim fits no grid";
             reader.mistake("clock", rule, "make it current");
-        }
-        if clock == Some(Clock::Exact) {
-            let rule = "exact answers need an auditor of what they reveal, which there is not yet";
-            reader.mistake("clock", rule, "make it a grid, or current where it is a state");
         }
         let parameters = read_parameters(reader, is_match);
         let cut = self.read_cut(reader, attribute.as_deref(), clock, parameters.as_deref());
@@ -420,6 +438,11 @@ fn read_cut(
         ParameterKind::Codes(_) | ParameterKind::Text { .. } | ParameterKind::Identifier(_) => None,
     });
     let integers: Vec<(&str, &Vec<i64>)> = integers.collect();
+    let yes = match reader.has("yes") {
+        true if is_of_dates => reader.word("yes", &Side::ALL, Side::as_str)?,
+        false if is_of_dates => Side::Before,
+        true | false => Side::From,
+    };
     let (named, thresholds) = match reader.integer_or_text(key)? {
         Ok(threshold) => (None, vec![threshold]),
         Err(name) => match integers.iter().find(|(of, _)| *of == name) {
@@ -442,7 +465,7 @@ fn read_cut(
         reader.mistake(key, rule, "change it");
         return None;
     }
-    Some(Cut { unit, thresholds })
+    Some(Cut { unit, parameter: named.map(Into::into), thresholds, yes })
 }
 
 /// `None` after a mistake; `Some(None)` where it follows from nothing.

@@ -121,7 +121,7 @@ pub(super) fn later_years(
 fn sources(predicate: &Arc<Predicate>, later_years: i64) -> impl Iterator<Item = Source<'_>> {
     let Predicate { cut, cell, clock, .. } = &**predicate;
     let on_grid = cut.as_ref().zip(*cell).filter(|_| *clock == Clock::Grid);
-    let thresholds = on_grid.map(move |(Cut { unit, thresholds }, cell)| {
+    let thresholds = on_grid.map(move |(Cut { unit, thresholds, .. }, cell)| {
         thresholds.iter().map(move |threshold| Source {
             predicate,
             unit: *unit,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
-use super::attribute::Cut;
+use super::attribute::{Cut, ExactCut};
 use crate::ids::{DepartmentId, PredicateId, Purpose, SubjectKindId};
-use crate::query::one_of;
+use crate::query::{ParameterValue, one_of};
 use crate::subject::IdentifierRule;
 use crate::verdict::{Finding, Reason, Verdict};
 
@@ -81,6 +81,19 @@ impl Predicate {
     pub fn leaves_on_quantum(&self) -> bool {
         let hides_absence = self.absent != Verdict::Undetermined;
         hides_absence || self.timing == Timing::SeveralReplies || self.clock == Clock::Exact
+    }
+
+    /// Where a question of an exact predicate cuts; none on another clock.
+    pub(crate) fn exact_cut(&self, parameters: &[(Arc<str>, ParameterValue)]) -> Option<ExactCut> {
+        let cut = self.cut.as_ref().filter(|_| self.clock == Clock::Exact)?;
+        let threshold = match &cut.parameter {
+            None => *cut.thresholds.first()?,
+            Some(name) => parameters.iter().find_map(|(of, value)| match value {
+                ParameterValue::Integer(threshold) if of == name => Some(*threshold),
+                ParameterValue::Integer(_) | ParameterValue::Text(_) => None,
+            })?,
+        };
+        Some(ExactCut { unit: cut.unit, threshold, yes: cut.yes })
     }
 
     /// The parameter of that name.

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::verdict::{Finding, Reason, Verdict};
 
+mod exact;
 mod readme;
 
 fn shipped_dir() -> PathBuf {
@@ -145,14 +146,6 @@ fn every_mistake_is_named_with_its_place() {
             "clock = \"grid\"",
             "clock = \"grid\"\nclok = 1",
             format!("{age}: clok: no such key here; remove it or mend its spelling"),
-        ),
-        (
-            "clock = \"grid\"",
-            "clock = \"exact\"",
-            format!(
-                "{age}: clock: exact answers need an auditor of what they reveal, which there is \
-                 not yet; make it a grid, or current where it is a state"
-            ),
         ),
         (
             "legal_basis = \"consent\"",
