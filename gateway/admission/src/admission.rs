@@ -1,9 +1,9 @@
 //! The order in which a query is checked, and the permit it ends in.
 //!
 //! Owns the sequence caller quota → policy → quota at the department → allotments there and about
-//! the subject → kill switch → maintenance → breaker → bulkhead, and nothing of what each of them
-//! decides. It must never let a later check run before an earlier one: what a caller may not ask
-//! must not cost a department anything, not even a probe.
+//! the subject → disclosure → kill switch → maintenance → breaker → bulkhead, and nothing of what
+//! each of them decides. It must never let a later check run before an earlier one: what a caller
+//! may not ask must not cost a department anything, not even a probe.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -19,11 +19,12 @@ use crate::breaker::{Settled, Ticket};
 use crate::bulkhead::Slot;
 use crate::denied::{self, Denied};
 use crate::department::{Department, DepartmentReading};
+use crate::disclosure::{Audited, Cutting, Exact, NotReleased};
 use crate::in_flight::InFlight;
 use crate::ledger::{
-    Asking, AskingLimits, Charge, Families, Ledger, NotReserved, Number, Reservation, Scope,
-    SubjectNumber,
+    Asking, AskingLimits, Charge, Families, Ledger, NotReserved, Reservation, Scope, SubjectNumber,
 };
+use crate::numbered::Number;
 use crate::policy::{Decision, Policy, PolicyQuestion, RuleId};
 use crate::quota::{AllotmentNames, Limiter, QuotaReading};
 use crate::settings::{
@@ -37,6 +38,7 @@ pub struct Admission<C: Clock = DefaultClock> {
     civil_now: CivilNow,
     ledger: Arc<Ledger>,
     families: Families,
+    exact: Exact,
     callers: HashMap<CallerId, CallerQuotas<C>>,
     departments: BTreeMap<DepartmentId, Arc<Department<C>>>,
     in_flight: InFlight,
@@ -48,6 +50,8 @@ pub type CivilNow = Arc<dyn Fn() -> Zoned + Send + Sync>;
 /// Every limiter is made at start, so that no caller can make this grow.
 struct CallerQuotas<C: Clock> {
     number: Number,
+    /// The same caller's for the auditor.
+    cutter: Number,
     own: Arc<Limiter<C>>,
     allotment: Allotment,
     names: AllotmentNames,
@@ -117,6 +121,8 @@ pub struct Permit<C: Clock = DefaultClock> {
     quotas: Vec<QuotaReading>,
     /// None once it is settled.
     reservation: Option<Reservation>,
+    /// What the auditor said; uncut once it is taken.
+    audited: Audited,
     // Dropped in this order: the breaker hears the outcome before the slot wakes the next query.
     ticket: Ticket<C>,
     slot: Slot,
@@ -146,7 +152,8 @@ impl<C: Clock + Clone> Admission<C> {
         ledger: Arc<Ledger>,
         past: Option<&Self>,
     ) -> Self {
-        let AdmissionPlan { policy, quotas, predicates, departments, in_flight_max, .. } = plan;
+        let AdmissionPlan { policy, quotas, predicates, exact, departments, in_flight_max, .. } =
+            plan;
         let alarm = plan.subject_alarm_per_day;
         let department = |(id, settings): (&DepartmentId, &DepartmentSettings)| {
             let kept = past.and_then(|past| past.departments.get(id)).map(|kept| {
@@ -167,6 +174,7 @@ impl<C: Clock + Clone> Admission<C> {
             departments: departments.iter().map(department).collect(),
             callers: quotas.into_iter().map(quotas_of).collect(),
             families: ledger.families(predicates),
+            exact: ledger.released.exact(exact),
             ledger,
             clock,
             civil_now,
@@ -234,9 +242,9 @@ impl<C: Clock + Clone> Admission<C> {
     /// Dropping the future gives everything back.
     ///
     /// # Errors
-    /// `NotGranted`, `DepartmentQuota`, `SubjectQuota`, `AttemptsExhausted`, `DepartmentKilled`,
-    /// `DepartmentMaintenance`, `BreakerOpen`, `BulkheadFull`, or `GatewayBusy` where there are
-    /// more subjects than can be counted.
+    /// `NotGranted`, `DepartmentQuota`, `SubjectQuota`, `AttemptsExhausted`, `DisclosureRefused`,
+    /// `DepartmentKilled`, `DepartmentMaintenance`, `BreakerOpen`, `BulkheadFull`, or `GatewayBusy`
+    /// where there are more subjects than can be counted.
     pub async fn admit(
         &self,
         caller: &CallerId,
@@ -282,13 +290,37 @@ impl<C: Clock + Clone> Admission<C> {
             Ok(reservation) => reservation,
             Err(denied) => return Err((denied, Some(rule), quotas)),
         };
+        let audited = match self.audit(caller, &rule, query, subject) {
+            Ok(audited) => audited,
+            Err(why) => return Err((Denied::NotReleased(why), Some(rule), quotas)),
+        };
         match department.enter(deadline, &*self.civil_now).await {
             Ok((ticket, slot)) => {
                 let (department, reservation) = (Arc::clone(department), Some(reservation));
-                Ok(Permit { department, rule, quotas, reservation, ticket, slot })
+                Ok(Permit { department, rule, quotas, reservation, audited, ticket, slot })
             }
             Err(denied) => Err((denied, Some(rule), quotas)),
         }
+    }
+
+    /// Decides what becomes of an exact question that the rule permits.
+    fn audit(
+        &self,
+        caller: &CallerId,
+        rule: &RuleId,
+        query: &Query,
+        subject: SubjectNumber,
+    ) -> Result<Audited, NotReleased> {
+        let (predicate, today) = (&query.predicate().id, query.as_of());
+        let Some(cut) = query.exact_cut() else { return Ok(Audited::Uncut) };
+        // Only rules that grant some permit an exact question, and only to a configured caller.
+        let granted = self.policy.cuts_per_year(rule).zip(self.callers.get(caller));
+        let Some((cuts_per_year, quotas)) = granted.filter(|_| self.exact.has(predicate)) else {
+            return Err(NotReleased::CutsSpent { granted: 0 });
+        };
+        let caller = quotas.cutter;
+        let cutting = Cutting { predicate, cut, today, subject, caller, cuts_per_year };
+        self.ledger.audit(&self.exact, &cutting)
     }
 
     /// Takes one question from every quota and allotment behind the policy; with the readings of
@@ -416,6 +448,7 @@ impl<C: Clock + Clone> CallerQuotas<C> {
         };
         Self {
             number: ledger.caller(id),
+            cutter: ledger.released.caller(id),
             own: limiter("caller", &limits.own, past.map(|past| &past.own)),
             allotment: limits.own.allotment,
             names: AllotmentNames::of("caller"),
@@ -451,6 +484,11 @@ impl<C: Clock> Permit<C> {
     /// should look at it; once a day.
     pub fn asked(&mut self, at_ms: u64) -> bool {
         self.reservation.as_mut().is_some_and(|it| it.asked(at_ms))
+    }
+
+    /// What the auditor said to the question: once, then that it cuts nothing.
+    pub fn take_audited(&mut self) -> Audited {
+        std::mem::replace(&mut self.audited, Audited::Uncut)
     }
 
     /// True while a retry may still be made: the department is switched on and its breaker has not

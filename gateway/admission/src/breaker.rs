@@ -46,6 +46,7 @@ impl Settled {
             | FaultCode::AdapterOutputTooLarge
             | FaultCode::AdapterRequestDenied
             | FaultCode::AdapterUnsupported
+            | FaultCode::AdapterContradiction
             | FaultCode::GatewayInternal => Self::Neutral,
         }
     }

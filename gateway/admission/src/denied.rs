@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jumpgate_catalogue::{Notice, Refusal, RefusalCode};
 
+use crate::disclosure::NotReleased;
 use crate::ledger::{Scope, Span, Spent};
 use crate::quota::QuotaSpent;
 
@@ -22,6 +23,9 @@ pub(crate) enum Denied {
     Spent(Spent),
     /// There are more subjects than can be counted.
     TooManySubjects { retry_after: Duration },
+    /// An answer would tell too much about the person, or the caller has made all cuts that it is
+    /// granted about him; and no answer is known.
+    NotReleased(NotReleased),
     /// The department is switched off.
     Killed { notice: Option<Notice> },
     /// The department is in a maintenance window.
@@ -51,6 +55,23 @@ impl From<Denied> for Refusal {
                 "the gateway keeps count of as many subjects as it can; tell its operator",
             )
             .after(retry_after),
+            Denied::NotReleased(NotReleased::TooLittleLeft) => Self::new(
+                RefusalCode::DisclosureRefused,
+                "either answer would leave too little unknown about the person beside those given \
+                 already, to whomever; ask on a later day, or for another threshold",
+            ),
+            Denied::NotReleased(NotReleased::CutsSpent { granted }) => Self::new(
+                RefusalCode::DisclosureRefused,
+                format!(
+                    "use the answers you have: the department grants {granted} new ones about a \
+                     person in 365 days"
+                ),
+            ),
+            Denied::NotReleased(NotReleased::Full) => Self::new(
+                RefusalCode::GatewayBusy,
+                "the gateway keeps what was told about as many persons as it can; tell its \
+                 operator",
+            ),
             Denied::Killed { notice } => Self::new(
                 RefusalCode::DepartmentKilled,
                 "wait until the department is switched on again",

@@ -208,7 +208,9 @@ impl<C: Clock> Department<C> {
             Some(Denied::NotGranted | Denied::Forbidden) => &mut counts.not_granted,
             Some(Denied::Quota(_)) => &mut counts.quota,
             Some(Denied::Spent(spent)) if spent.of == Scope::Department => &mut counts.quota,
-            Some(Denied::Spent(_) | Denied::TooManySubjects { .. }) => &mut counts.subject,
+            Some(Denied::Spent(_) | Denied::TooManySubjects { .. } | Denied::NotReleased(_)) => {
+                &mut counts.subject
+            }
             Some(Denied::Killed { .. }) => &mut counts.killed,
             Some(Denied::Maintenance { .. }) => &mut counts.maintenance,
             Some(Denied::Resting { .. }) => &mut counts.resting,

@@ -7,11 +7,13 @@
 //! callers together ask about one subject.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::tz::TimeZone;
 use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, PredicateId, Verdict};
 
+use crate::disclosure::Released;
+use crate::numbered::{Number, Numbered, locked};
 use crate::settings::Allotment;
 use calendar::Calendar;
 use days::Days;
@@ -36,10 +38,9 @@ pub struct Ledger {
     totals: Mutex<HashMap<(Number, Option<Number>), Days>>,
     /// Of each caller about each subject and family, spread so that none is ever long locked.
     subjects: [Mutex<Shard>; SHARDS],
+    /// What was released about each subject by exact answers, to anybody.
+    pub(crate) released: Released,
 }
-
-/// A caller, a department or a family, in the order in which the ledger met them.
-pub(crate) type Number = u16;
 
 /// What the numbers stand for.
 #[derive(Default)]
@@ -47,12 +48,6 @@ struct Names {
     callers: Numbered,
     departments: Numbered,
     families: Numbered,
-}
-
-#[derive(Default)]
-struct Numbered {
-    numbers: HashMap<Arc<str>, Number>,
-    names: Vec<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -172,6 +167,7 @@ impl Ledger {
             names: Mutex::default(),
             totals: Mutex::default(),
             subjects: std::array::from_fn(|_| Mutex::default()),
+            released: Released::default(),
         }
     }
 
@@ -206,7 +202,7 @@ impl Ledger {
 
     fn family_name(&self, family: Family) -> String {
         let names = locked(&self.names);
-        let name = names.families.names.get(usize::from(family.number));
+        let name = names.families.name(family.number);
         name.map(ToString::to_string).unwrap_or_default()
     }
 
@@ -426,7 +422,7 @@ impl Key {
 impl SubjectNumber {
     /// The log's handle table has no more rows than this holds; beyond, subjects would share a
     /// count.
-    fn row(self) -> u32 {
+    pub(crate) fn row(self) -> u32 {
         u32::try_from(self.0).unwrap_or(u32::MAX)
     }
 }
@@ -462,23 +458,6 @@ impl Shard {
     }
 }
 
-impl Numbered {
-    /// The number of a name, a new one if it has none. Beyond the most numbers, names share the
-    /// last one: counts are then too high and never too low.
-    fn number(&mut self, name: &str) -> Number {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = Number::try_from(self.names.len()).unwrap_or(NAMES_MAX).min(NAMES_MAX);
-        if number < NAMES_MAX {
-            let name: Arc<str> = name.into();
-            self.names.push(Arc::clone(&name));
-            self.numbers.insert(name, number);
-        }
-        number
-    }
-}
-
 impl FamilyName {
     /// The family of each predicate.
     pub(crate) fn all(catalogue: &Catalogue) -> impl Iterator<Item = (PredicateId, Self)> {
@@ -495,22 +474,15 @@ fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// A panic elsewhere cannot leave a count half written, so a poisoned lock is still good.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The caller and the family of what all callers ask together.
 const ALL: Number = Number::MAX;
 /// The family of what says that an alarm was raised.
 const ALARMED: Number = Number::MAX - 1;
-/// Callers, departments and families that can be told apart.
-const NAMES_MAX: Number = Number::MAX - 2;
 /// So many that clearing one of ten million counts takes a few milliseconds.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 /// With all shards, 16 million counts, which take about 1 GB, and as much again while a snapshot is
 /// made; the log knows fewer subjects.
-const SHARD_COUNTS_MAX: usize = 256 * 1024;
+pub(crate) const SHARD_COUNTS_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests;

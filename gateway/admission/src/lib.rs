@@ -13,10 +13,12 @@ mod breaker;
 mod bulkhead;
 mod denied;
 mod department;
+mod disclosure;
 mod grants;
 mod in_flight;
 mod ledger;
 mod maintenance;
+mod numbered;
 mod policy;
 mod quota;
 #[cfg(test)]
@@ -29,6 +31,10 @@ pub use admission::{
 };
 pub use breaker::{BreakerReading, BreakerState, Settled, TripReason};
 pub use department::{DepartmentCounts, DepartmentReading};
+pub use disclosure::{
+    Audited, Contradiction, CutMade, CutReservation, CutSettled, Disclosed, Extent, Implied,
+    Interval, Left, Simulated,
+};
 pub use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 pub use in_flight::{InFlight, InFlightGuard};
 pub use ledger::{Charge, Ledger, Rebuild, Reservation, SnapshotFault, SubjectNumber};

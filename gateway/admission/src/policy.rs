@@ -16,7 +16,7 @@ use cedar_policy::{
 };
 use jiff::Zoned;
 use jumpgate_catalogue::{
-    CallerId, Catalogue, Digest, LegalBasis, Predicate, PredicateId, Purpose, SubjectKindId,
+    CallerId, Catalogue, Clock, Digest, LegalBasis, Predicate, PredicateId, Purpose, SubjectKindId,
 };
 
 use crate::settings::{CallerFacts, Channel, Mistakes, PolicySettings, RoleName};
@@ -231,6 +231,12 @@ impl Policy {
         self.digest
     }
 
+    /// Cuts that a rule grants a caller about one person in 365 days; none if it grants no exact
+    /// answers.
+    pub fn cuts_per_year(&self, rule: &str) -> Option<u32> {
+        self.rules.iter().find(|it| &*it.id == rule)?.cuts_per_year
+    }
+
     /// How many rules there are.
     pub fn rules(&self) -> usize {
         self.rules.len()
@@ -388,7 +394,11 @@ fn askers(
     // Most pairs share their rules with others.
     let mut slices: BTreeMap<Vec<usize>, Arc<Slice>> = BTreeMap::new();
     let mut slice = |principal: &EntityUid, target: &Target| {
-        let about = |rule: &Rule| rule.is_about(principal, &target.action, &target.resource);
+        let is_exact = target.predicate.clock == Clock::Exact;
+        let about = |rule: &Rule| {
+            let grants = !is_exact || !rule.permits() || rule.cuts_per_year.is_some();
+            grants && rule.is_about(principal, &target.action, &target.resource)
+        };
         let of = (0..rules.len()).filter(|&at| about(&rules[at])).collect();
         let make = |of: &Vec<usize>| Arc::new(Slice::of(rules, of.clone()));
         Arc::clone(slices.entry(of).or_insert_with_key(make))

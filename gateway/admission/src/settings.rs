@@ -12,9 +12,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jumpgate_catalogue::{CallerId, Catalogue, DepartmentId, PredicateId};
+use jumpgate_catalogue::{Attribute, CallerId, Catalogue, DepartmentId, PredicateId};
 use serde::Deserialize;
 
+use crate::disclosure::exact_predicates;
 use crate::grants::{self, departments};
 use crate::ledger::FamilyName;
 use crate::maintenance::WindowSettings;
@@ -255,6 +256,7 @@ pub struct AdmissionPlan {
     pub(crate) quotas: BTreeMap<CallerId, CallerLimits>,
     pub(crate) subject_alarm_per_day: u32,
     pub(crate) predicates: Vec<(PredicateId, FamilyName)>,
+    pub(crate) exact: Vec<(PredicateId, Attribute)>,
     pub(crate) departments: BTreeMap<DepartmentId, DepartmentSettings>,
     pub(crate) in_flight_max: u32,
 }
@@ -316,6 +318,7 @@ impl AdmissionSettings {
                 .collect(),
             subject_alarm_per_day: quotas.subject_alarm_per_day,
             predicates: FamilyName::all(catalogue).collect(),
+            exact: exact_predicates(catalogue).collect(),
             in_flight_max: self.in_flight_max,
         })
     }

@@ -61,13 +61,15 @@ pub enum FaultCode {
     AdapterRequestDenied,
     /// The adapter says that it does not answer this query.
     AdapterUnsupported,
+    /// The finding contradicts what was answered about the same person before.
+    AdapterContradiction,
     /// The gateway failed: a bug, or a resource of its own ran out.
     GatewayInternal,
 }
 
 impl FaultCode {
     /// Every code, in path order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::DepartmentUnreachable,
         Self::DepartmentTimeout,
         Self::DepartmentReset,
@@ -85,6 +87,7 @@ impl FaultCode {
         Self::AdapterOutputTooLarge,
         Self::AdapterRequestDenied,
         Self::AdapterUnsupported,
+        Self::AdapterContradiction,
         Self::GatewayInternal,
     ];
 
@@ -108,6 +111,7 @@ impl FaultCode {
             Self::AdapterOutputTooLarge => "adapter-output-too-large",
             Self::AdapterRequestDenied => "adapter-request-denied",
             Self::AdapterUnsupported => "adapter-unsupported-query",
+            Self::AdapterContradiction => "adapter-contradiction",
             Self::GatewayInternal => "gateway-internal",
         }
     }
@@ -131,7 +135,8 @@ impl FaultCode {
             | Self::AdapterSteps
             | Self::AdapterOutputTooLarge
             | Self::AdapterRequestDenied
-            | Self::AdapterUnsupported => Blame::Adapter,
+            | Self::AdapterUnsupported
+            | Self::AdapterContradiction => Blame::Adapter,
             Self::GatewayInternal => Blame::Gateway,
         }
     }
@@ -157,6 +162,7 @@ impl FaultCode {
             | Self::AdapterOutputTooLarge
             | Self::AdapterRequestDenied
             | Self::AdapterUnsupported
+            | Self::AdapterContradiction
             | Self::GatewayInternal => false,
         }
     }

@@ -15,7 +15,8 @@ mod verdict;
 
 pub use catalogue::{
     Attribute, Buckets, Catalogue, CatalogueMistake, Cell, Clock, Cut, CutUnit, ExactCut,
-    FinestCells, Follows, Histogram, ParameterKind, ParameterSpec, Predicate, Side, Timing,
+    FinestCells, Follows, Histogram, ParameterKind, ParameterSpec, Predicate, Release, Side,
+    Timing,
 };
 pub use fault::{Blame, Fault, FaultCode};
 pub use ids::{

@@ -163,6 +163,18 @@ impl Catalogue {
         one_of(ids)
     }
 
+    /// Somebody by an identifier, outside a question.
+    ///
+    /// # Errors
+    /// What is to be mended: no such kind, or the value does not fit it.
+    pub fn subject(&self, kind: &str, value: Zeroizing<String>) -> Result<Subject, String> {
+        let known = self.subject_kinds().find(|it| it.id.as_str() == kind);
+        let Some(kind) = known.and_then(|it| self.subject_kind(&it.id)) else {
+            return Err(format!("kind: {}", one_of(self.subject_kinds().map(|it| &it.id))));
+        };
+        Subject::new(Arc::clone(kind), value).map_err(|fault| format!("value: {fault}"))
+    }
+
     fn resolve_subject(
         &self,
         predicate: &Predicate,

@@ -59,6 +59,8 @@ pub enum RefusalCode {
     SubjectQuota,
     /// The caller has tried to match something with this subject as often as it may.
     AttemptsExhausted,
+    /// The answer would leave too little unknown about the person.
+    DisclosureRefused,
     /// The department is switched off.
     DepartmentKilled,
     /// The department is in a maintenance window.
@@ -73,7 +75,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the order a request meets them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Unauthenticated,
         Self::OperatorUnproven,
         Self::OperatorKeysUnavailable,
@@ -100,6 +102,7 @@ impl RefusalCode {
         Self::DepartmentQuota,
         Self::SubjectQuota,
         Self::AttemptsExhausted,
+        Self::DisclosureRefused,
         Self::DepartmentKilled,
         Self::DepartmentMaintenance,
         Self::BreakerOpen,
@@ -135,6 +138,7 @@ impl RefusalCode {
             Self::DepartmentQuota => "department-quota-exhausted",
             Self::SubjectQuota => "subject-quota-exhausted",
             Self::AttemptsExhausted => "attempts-exhausted",
+            Self::DisclosureRefused => "disclosure-refused",
             Self::DepartmentKilled => "department-switched-off",
             Self::DepartmentMaintenance => "department-maintenance",
             Self::BreakerOpen => "department-resting",

@@ -197,6 +197,7 @@ async fn one_task(log: QueryLog, turns: Arc<Turns>, until: Until) {
             as_of: date(2026, 1, 1),
             next_as_of: Some(date(2026, 2, 1)),
             reply_commitment: [7; 32],
+            release: None,
         };
         if log.conclude(ticket, closing).await.is_err() {
             break;

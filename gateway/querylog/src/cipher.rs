@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::entry::{LeafHash, Pseudonym};
 use crate::fields::{Fields, FieldsFault};
-use crate::handles::{DrawnHandle, Handle, Row, SubjectRow, Token};
+use crate::handles::{DrawnHandle, DrawnTombstone, Handle, KeptDays, Row, SubjectRow, Token};
 use crate::keys::Keys;
 
 /// ChaCha20-Poly1305 (RFC 8439) with a 256-bit key and a random 96-bit nonce.
@@ -28,6 +28,8 @@ pub(crate) struct Cipher {
     idempotency: hmac::Key,
     rows: LessSafeKey,
     snapshots: LessSafeKey,
+    disclosure: hmac::Key,
+    tombstones: LessSafeKey,
     random: SystemRandom,
 }
 
@@ -36,15 +38,17 @@ impl Cipher {
         let key = |bytes: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
         let seal = key(&keys.seal);
         let rows = aead_key(hmac::sign(&seal, b"jumpgate/handle-row/v1").as_ref());
+        let disclosure = key(&keys.disclosure);
+        let of_disclosure = |name: &[u8]| aead_key(hmac::sign(&disclosure, name).as_ref());
         Self {
             seal,
             lookup: key(&keys.lookup),
             pseudonym: key(&keys.pseudonym),
             idempotency: key(&keys.idempotency),
             rows,
-            snapshots: aead_key(
-                hmac::sign(&key(&keys.disclosure), b"jumpgate/snapshot/v1").as_ref(),
-            ),
+            snapshots: of_disclosure(b"jumpgate/snapshot/v1"),
+            tombstones: of_disclosure(b"jumpgate/tombstone-row/v1"),
+            disclosure,
             random: SystemRandom::new(),
         }
     }
@@ -73,6 +77,31 @@ impl Cipher {
         Pseudonym { value, epoch }
     }
 
+    /// The token under which a tombstone about an attribute of a subject is found.
+    pub fn tombstone_token(&self, subject: &Token, attribute: &str) -> Token {
+        mac(&self.disclosure, &[b"jumpgate/tombstone/v1", subject, attribute.as_bytes()])
+    }
+
+    /// A tombstone's row.
+    pub fn draw_tombstone(
+        &self,
+        token: Token,
+        kept: KeptDays,
+    ) -> Result<DrawnTombstone, Unspecified> {
+        let mut row = Row { token, nonce: [0; NONCE_BYTES], sealed: [0; 16 + TAG_BYTES] };
+        self.fill_random(&mut row.nonce)?;
+        row.sealed[..4].copy_from_slice(&kept.0.to_be_bytes());
+        row.sealed[4..8].copy_from_slice(&kept.1.to_be_bytes());
+        seal_row(&self.tombstones, &mut row)?;
+        Ok(DrawnTombstone { kept, row })
+    }
+
+    /// What a tombstone keeps.
+    pub fn open_tombstone(&self, row: &Row) -> Result<KeptDays, Unspecified> {
+        let [a, b, c, d, e, f, g, h, ..] = open_row(&self.tombstones, row)?;
+        Ok((i32::from_be_bytes([a, b, c, d]), i32::from_be_bytes([e, f, g, h])))
+    }
+
     /// Draws a handle for a new subject and makes its row.
     pub fn draw_handle(&self, token: &Token) -> Result<DrawnHandle, Unspecified> {
         let mut drawn = [0; 16 + NONCE_BYTES];
@@ -81,10 +110,7 @@ impl Cipher {
         let mut row = Row { token: *token, nonce: [0; NONCE_BYTES], sealed: [0; 16 + TAG_BYTES] };
         row.nonce.copy_from_slice(nonce);
         row.sealed[..16].copy_from_slice(handle);
-        let (text, tag) = row.sealed.split_at_mut(16);
-        let nonce = Nonce::assume_unique_for_key(row.nonce);
-        let sealed = self.rows.seal_in_place_separate_tag(nonce, Aad::from(token), text)?;
-        tag.copy_from_slice(sealed.as_ref());
+        seal_row(&self.rows, &mut row)?;
         let mut value = [0; 16];
         value.copy_from_slice(handle);
         Ok(DrawnHandle { token: *token, handle: value, row })
@@ -92,10 +118,7 @@ impl Cipher {
 
     /// Opens a row's handle.
     pub fn open_row(&self, row: &Row) -> Result<Handle, Unspecified> {
-        let mut sealed = row.sealed;
-        let nonce = Nonce::assume_unique_for_key(row.nonce);
-        let opened = self.rows.open_in_place(nonce, Aad::from(&row.token), &mut sealed)?;
-        opened.try_into().map_err(|_| Unspecified)
+        open_row(&self.rows, row)
     }
 
     /// Seals the plaintext that stands in `record` from `at` on, in place: before it comes the
@@ -202,6 +225,22 @@ impl Cipher {
         let mask = mac(&self.seal, &[b"jumpgate/locator/v1", nonce]);
         u64::from_be_bytes([mask[0], mask[1], mask[2], mask[3], mask[4], mask[5], mask[6], mask[7]])
     }
+}
+
+/// Seals the first 16 bytes of a row in their place.
+fn seal_row(key: &LessSafeKey, row: &mut Row) -> Result<(), Unspecified> {
+    let nonce = Nonce::assume_unique_for_key(row.nonce);
+    let (text, tag) = row.sealed.split_at_mut(16);
+    let sealed = key.seal_in_place_separate_tag(nonce, Aad::from(&row.token), text)?;
+    tag.copy_from_slice(sealed.as_ref());
+    Ok(())
+}
+
+fn open_row(key: &LessSafeKey, row: &Row) -> Result<[u8; 16], Unspecified> {
+    let mut sealed = row.sealed;
+    let nonce = Nonce::assume_unique_for_key(row.nonce);
+    let opened = key.open_in_place(nonce, Aad::from(&row.token), &mut sealed)?;
+    opened.try_into().map_err(|_| Unspecified)
 }
 
 fn aead_key(bytes: &[u8]) -> LessSafeKey {

@@ -11,7 +11,7 @@ use crate::cipher::{Cipher, NONCE_BYTES, SEAL_HEADER_BYTES, TAG_BYTES};
 use crate::entry::{Details, Entry, LeafHash, Pseudonym, epoch_of, leaf_hash};
 use crate::fields::{
     self, FieldId, PADDING_BYTES, SALT_BYTES, SEALED_BYTES_MAX, date_text, parameters_cbor,
-    reason_number, verdict_number,
+    reason_number, release_bytes, verdict_number,
 };
 use crate::frame::RECORD_HEADER_BYTES;
 use crate::handles::SubjectRow;
@@ -114,19 +114,21 @@ impl Composer<'_> {
         closing: &Closing,
     ) -> Result<Composed, LogUnavailable> {
         match closing {
-            Closing::Answer { verdict, reason, as_of, next_as_of, reply_commitment } => {
+            Closing::Answer { verdict, reason, as_of, next_as_of, reply_commitment, release } => {
                 let entry = asked.closing_entry(Kind::Answer, ask_index, self.time_ms);
                 let as_of = date_text(*as_of);
                 let next_as_of = next_as_of.map(date_text);
                 let verdict = [verdict_number(*verdict)];
                 let reason = [reason_number(*reason)];
-                let mut values: Vec<FieldValue<'_>> = Vec::with_capacity(6);
+                let release = release.as_ref().map(release_bytes);
+                let mut values: Vec<FieldValue<'_>> = Vec::with_capacity(7);
                 values.push((FieldId::Verdict, &verdict));
                 values.push((FieldId::AsOf, &as_of));
                 values.extend(next_as_of.as_ref().map(|date| (FieldId::NextAsOf, &date[..])));
                 values.push((FieldId::Reason, &reason));
                 values.push((FieldId::ReplyCommitment, reply_commitment));
                 values.push((FieldId::RequestToken, &asked.request_token));
+                values.extend(release.as_ref().map(|bytes| (FieldId::Release, &bytes[..])));
                 self.record(entry, &values, &asked.subject)
             }
             Closing::Failed { fault, reply_commitment } => {
@@ -187,6 +189,20 @@ impl Composer<'_> {
         let by: Vec<FieldValue<'_>> =
             by.iter().map(|name| (FieldId::Operator, name.as_bytes())).collect();
         self.record(entry, &by, &SubjectRow::NOBODY)
+    }
+
+    pub fn act_about(
+        &self,
+        act: Act,
+        details: &Details<'_>,
+        by: &str,
+        subject: &SubjectRow,
+    ) -> Result<Composed, LogUnavailable> {
+        let mut entry = Entry::new(Kind::Act(act), self.time_ms);
+        entry.details = Some(details.clone());
+        let values: [FieldValue<'_>; 2] =
+            [(FieldId::Operator, by.as_bytes()), (FieldId::SubjectHandle, &subject.handle)];
+        self.record(entry, &values, subject)
     }
 
     pub fn start(

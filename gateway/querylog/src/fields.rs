@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 
 use jiff::civil::Date;
-use jumpgate_catalogue::{ParameterValue, Reason, Verdict};
+use jumpgate_catalogue::{ParameterValue, Reason, Release, Side, Verdict};
 use minicbor::{Decoder, Encoder};
 use ring::digest::{Context, SHA256};
 use zeroize::Zeroizing;
@@ -60,11 +60,13 @@ pub enum FieldId {
     /// Who signed for the operator, UTF-8: the issuer of his token. Absent where the caller names
     /// him by itself.
     OperatorIssuer = 15,
+    /// What an exact answer tells of somebody's date.
+    Release = 16,
 }
 
 impl FieldId {
     /// Every id, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Verdict,
         Self::AsOf,
         Self::NextAsOf,
@@ -80,6 +82,7 @@ impl FieldId {
         Self::PreviousIndex,
         Self::Position,
         Self::OperatorIssuer,
+        Self::Release,
     ];
 
     /// The number in the format.
@@ -110,6 +113,7 @@ impl FieldId {
             Self::PreviousIndex => "previous_index",
             Self::Position => "position",
             Self::OperatorIssuer => "operator_issuer",
+            Self::Release => "release",
         }
     }
 }
@@ -247,6 +251,29 @@ impl Fields {
             _ => None,
         }
     }
+
+    /// What an exact answer tells.
+    pub fn release(&self) -> Option<Release> {
+        let value = self.value(FieldId::Release)?;
+        let (&[side, is_new, days @ ..], attribute) = value.split_first_chunk::<10>()?;
+        let [d0, d1, d2, d3, a0, a1, a2, a3] = days;
+        let side = match side {
+            0 => None,
+            1 => Some(Side::Before),
+            2 => Some(Side::From),
+            _ => return None,
+        };
+        let is_new = match is_new {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let day = i32::from_be_bytes([d0, d1, d2, d3]);
+        let span = jiff::Span::new().try_days(i32::from_be_bytes([a0, a1, a2, a3])).ok()?;
+        let asked_on = FIRST_DAY.checked_add(span).ok()?;
+        let attribute = str::from_utf8(attribute).ok()?.into();
+        Some(Release { attribute, day, side, is_new, asked_on })
+    }
 }
 
 /// The commitment to one field: SHA-256("jumpgate/field/v1" || id || salt || value).
@@ -337,6 +364,24 @@ pub(crate) fn reason_number(reason: Option<Reason>) -> u8 {
         Some(Reason::RecordSuspended) => 5,
         Some(Reason::NoRecord) => 6,
     }
+}
+
+/// What days are counted from.
+const FIRST_DAY: Date = jiff::civil::date(1970, 1, 1);
+
+/// A release: side, whether it is new, the cut's day, the question's, the attribute. Of the same
+/// length for every answer of a predicate.
+pub(crate) fn release_bytes(release: &Release) -> Vec<u8> {
+    let side = match release.side {
+        None => 0,
+        Some(Side::Before) => 1,
+        Some(Side::From) => 2,
+    };
+    let mut bytes = vec![side, u8::from(release.is_new)];
+    bytes.extend(release.day.to_be_bytes());
+    bytes.extend((release.asked_on - FIRST_DAY).get_days().to_be_bytes());
+    bytes.extend(release.attribute.as_bytes());
+    bytes
 }
 
 /// A date as `YYYY-MM-DD`. The year of a civil question has four digits.

@@ -1,7 +1,8 @@
 //! The handle table: from a subject's identifier to the random value that stands for him.
 //!
 //! Owns the file `handles` and its rows. A row's number is given once and for ever; an erased row
-//! leaves its place empty. The table must never hold an identifier.
+//! leaves its place empty, and a tombstone keeps, in a row of its own and under another token, what
+//! must stay known of an erased subject. The table must never hold an identifier.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -51,12 +52,24 @@ pub(crate) struct DrawnHandle {
     pub row: Row,
 }
 
+/// What a tombstone keeps: the days of which an erased subject's date is one, as the auditor counts
+/// them.
+pub(crate) type KeptDays = (i32, i32);
+
+/// A tombstone with the row that is to be written.
+pub(crate) struct DrawnTombstone {
+    pub kept: KeptDays,
+    pub row: Row,
+}
+
 /// The table in memory.
 #[derive(Default)]
 pub(crate) struct HandleTable {
     by_token: HashMap<Token, u32>,
-    /// By row number; none where a row is erased.
+    /// By row number; none where a row is erased, or is a tombstone.
     handles: Vec<Option<Handle>>,
+    /// By the token of subject and attribute.
+    tombstones: HashMap<Token, KeptDays>,
     /// Rows that are not in the file yet, in the order of their numbers.
     pending: Vec<u8>,
 }
@@ -90,8 +103,36 @@ impl HandleTable {
         }
         self.handles.push(Some(drawn.handle));
         self.by_token.insert(drawn.token, row);
-        drawn.row.write(&mut self.pending);
+        drawn.row.write(ROW_HANDLE, &mut self.pending);
         Some(SubjectRow { handle: drawn.handle, row: u64::from(row) })
+    }
+
+    /// Adds a tombstone, in the place of an earlier one about the same; false if the table is full.
+    pub fn bury(&mut self, drawn: &DrawnTombstone, handles_max: usize) -> bool {
+        if self.handles.len() >= handles_max.min(u32::MAX as usize) {
+            return false;
+        }
+        self.handles.push(None);
+        self.tombstones.insert(drawn.row.token, drawn.kept);
+        drawn.row.write(ROW_TOMBSTONE, &mut self.pending);
+        true
+    }
+
+    /// What a tombstone keeps.
+    pub fn tombstone(&self, token: &Token) -> Option<KeptDays> {
+        self.tombstones.get(token).copied()
+    }
+
+    /// True if there is any.
+    pub fn has_tombstones(&self) -> bool {
+        !self.tombstones.is_empty()
+    }
+
+    /// Forgets a subject whose row is empty in the file. He gets another one if he is met again.
+    pub fn erase(&mut self, token: &Token) {
+        if let Some(row) = self.by_token.remove(token) {
+            self.handles[row as usize] = None;
+        }
     }
 
     /// The rows that must be durable before any entry made after they were inserted.
@@ -112,9 +153,18 @@ impl HandleTable {
         table.by_token.reserve(rows.len());
         for (number, bytes) in rows.enumerate() {
             let damage = |why| RowDamage { offset: row_offset(number as u64), why };
-            let row = Row::read(bytes).map_err(damage)?;
+            let stored = Row::read(bytes).map_err(damage)?;
             table.handles.push(None);
-            let Some(row) = row else { continue };
+            let row = match stored {
+                Stored::Erased => continue,
+                Stored::Tombstone(row) => {
+                    let kept = cipher.open_tombstone(&row);
+                    let kept = kept.map_err(|_| damage("a tombstone does not open"))?;
+                    table.tombstones.insert(row.token, kept);
+                    continue;
+                }
+                Stored::Handle(row) => row,
+            };
             let handle = cipher.open_row(&row).map_err(|_| damage("a row does not open"))?;
             table.handles[number] = Some(handle);
             let number = u32::try_from(number).map_err(|_| damage("a row has no number"))?;
@@ -124,10 +174,29 @@ impl HandleTable {
     }
 }
 
+/// Empties what a power cut has left of erased rows.
+pub(crate) fn finish_erasures(file: &DiskFile, bytes: &[u8], rows: u64) -> Result<(), DiskFault> {
+    let body = bytes.get(HANDLES_HEADER_BYTES..).unwrap_or_default().chunks_exact(ROW_BYTES);
+    for (number, row) in (0..rows).zip(body) {
+        let is_empty = row[4..ROW_BYTES - 4].iter().all(|byte| *byte == 0);
+        if row.starts_with(&ERASED_HEAD) && !is_empty {
+            empty(file, number)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a row of the file is.
+enum Stored {
+    Handle(Row),
+    Tombstone(Row),
+    Erased,
+}
+
 impl Row {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, form: u8, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(&[ROW_HANDLE, CIPHER_CHACHA20_POLY1305, 0, 0]);
+        out.extend_from_slice(&[form, CIPHER_CHACHA20_POLY1305, 0, 0]);
         out.extend_from_slice(&self.token);
         out.extend_from_slice(&self.nonce);
         out.extend_from_slice(&self.sealed);
@@ -136,26 +205,42 @@ impl Row {
         out.extend_from_slice(&crc.to_le_bytes());
     }
 
-    /// A row, or none where it is erased.
-    fn read(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+    fn read(bytes: &[u8]) -> Result<Stored, &'static str> {
+        // The rest of an erased row counts for nothing.
+        if bytes.starts_with(&ERASED_HEAD) {
+            return Ok(Stored::Erased);
+        }
         let (body, crc) = bytes.split_at(ROW_BYTES - 4);
         if crc32c::crc32c(body).to_le_bytes() != crc {
             return Err("a row's checksum is wrong");
         }
         let (head, rest) = body.split_at(4);
-        match head {
-            [ROW_ERASED, 0, 0, 0] => return Ok(None),
-            [ROW_HANDLE, CIPHER_CHACHA20_POLY1305, 0, 0] => {}
+        let form: fn(Self) -> Stored = match head {
+            [ROW_HANDLE, CIPHER_CHACHA20_POLY1305, 0, 0] => Stored::Handle,
+            [ROW_TOMBSTONE, CIPHER_CHACHA20_POLY1305, 0, 0] => Stored::Tombstone,
             _ => return Err("a row has a form that this version does not know"),
-        }
+        };
         let (token, rest) = rest.split_at(32);
         let (nonce, rest) = rest.split_at(NONCE_BYTES);
         let mut row = Self { token: [0; 32], nonce: [0; NONCE_BYTES], sealed: [0; 32] };
         row.token.copy_from_slice(token);
         row.nonce.copy_from_slice(nonce);
         row.sealed.copy_from_slice(&rest[..16 + TAG_BYTES]);
-        Ok(Some(row))
+        Ok(form(row))
     }
+}
+
+/// Empties a row that is in the file, durable when this returns. Its head comes first: four bytes
+/// that no sector's end divides, so that a power cut leaves a row or an erased one.
+pub(crate) fn empty(file: &DiskFile, row: u64) -> Result<(), DiskFault> {
+    file.write_at(&ERASED_HEAD, row_offset(row))?;
+    file.sync()?;
+    let mut bytes = [0; ROW_BYTES];
+    bytes[0] = ROW_ERASED;
+    let crc = crc32c::crc32c(&bytes[..ROW_BYTES - 4]);
+    bytes[ROW_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+    file.write_at(&bytes, row_offset(row))?;
+    file.sync()
 }
 
 /// Checks the first `rows` rows without opening them.
@@ -239,6 +324,9 @@ const HANDLES_VERSION: u32 = 1;
 const ROW_HANDLE: u8 = 1;
 /// An erased row: this byte, zeros, and their checksum.
 const ROW_ERASED: u8 = 2;
+const ERASED_HEAD: [u8; 4] = [ROW_ERASED, 0, 0, 0];
+/// A tombstone: token, nonce and cipher's text as in a handle's row.
+const ROW_TOMBSTONE: u8 = 3;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ mod coalesce;
 mod compose;
 mod disk;
 mod entry;
+mod erase;
 mod fields;
 mod find;
 mod follow;
@@ -59,6 +60,7 @@ pub use disk::DiskFault;
 pub use entry::{
     Details, ENTRY_BYTES_MAX, Entry, EntryFault, LeafHash, Pseudonym, epoch_of, leaf_hash,
 };
+pub use erase::{KeptInterval, NotErased};
 pub use fields::{Field, FieldId, Fields, FieldsFault, SEALED_BYTES_MAX};
 pub use find::{LeafFault, LeafInfo};
 pub use fsck::{Fsck, FsckFault, fsck};

@@ -28,7 +28,7 @@ use crate::receipt::receipt;
 use crate::recover;
 use crate::segments;
 use crate::shared::{Health, LogUnavailable, Metrics, Shared};
-use crate::ticket::{AskHeader, AskTicket, Closing, Recorded, RefusedHeader};
+use crate::ticket::{AskHeader, AskTicket, Closing, Recorded, RefusedHeader, SubjectRef};
 use crate::tree::{Published, Tree, TreeFault, published_file};
 use crate::watch;
 use crate::writer::Writer;
@@ -367,6 +367,20 @@ impl QueryLog {
     ) -> Result<Recorded, LogUnavailable> {
         let slot = self.shared.queue.reserve(1).await?;
         let composed = self.shared.composer().act(act, details, by)?;
+        self.record(composed, slot).await
+    }
+
+    /// The same about a subject, whose handle is sealed with it.
+    pub async fn act_about(
+        &self,
+        act: Act,
+        details: &Details<'_>,
+        by: &str,
+        subject: &SubjectRef<'_>,
+    ) -> Result<Recorded, LogUnavailable> {
+        let slot = self.shared.queue.reserve(1).await?;
+        let row = self.shared.handle_of(subject)?;
+        let composed = self.shared.composer().act_about(act, details, by, &row)?;
         self.record(composed, slot).await
     }
 

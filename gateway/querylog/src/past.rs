@@ -6,9 +6,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use jumpgate_catalogue::Verdict;
+use jumpgate_catalogue::{Release, Verdict};
 
 use crate::entry::{Entry, LeafHash, leaf_hash};
+use crate::erase::rectified_attribute;
+use crate::fields::{Fields, FieldsFault};
 use crate::find::LeafFault;
 use crate::follow::Follower;
 use crate::frame::RawRecord;
@@ -38,10 +40,31 @@ impl PastEntry<'_> {
 
     /// The verdict of an `answer`; none in other entries, and where the subject is erased.
     pub fn verdict(&self) -> Option<Verdict> {
+        self.fields().ok()?.verdict()
+    }
+
+    /// What an exact `answer` told; none in other entries, and where the subject is erased.
+    ///
+    /// # Errors
+    /// The sealed fields do not open.
+    pub fn release(&self) -> Result<Option<Release>, FieldsFault> {
+        match self.fields() {
+            Ok(fields) => Ok(fields.release()),
+            Err(FieldsFault::Erased) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The attribute of which this entry says that the subject's record was corrected.
+    pub fn rectified(&self) -> Option<&str> {
+        rectified_attribute(self.entry.details.as_ref()?)
+    }
+
+    fn fields(&self) -> Result<Fields, FieldsFault> {
         let leaf: LeafHash = leaf_hash(self.raw.entry);
         // The lock is for the handle alone: queries wait for it.
         let handle = |row| locked(&self.shared.handles).handle(row);
-        self.shared.cipher.open(self.raw.sealed, &leaf, handle).ok()?.0.verdict()
+        Ok(self.shared.cipher.open(self.raw.sealed, &leaf, handle)?.0)
     }
 }
 

@@ -204,10 +204,11 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// Zeroes the rows that no durable batch counts.
+    /// Zeroes the rows that no durable batch counts, and what is left of erased ones.
     fn cut_handles(&self, bytes: &[u8], tail: &Tail) -> Result<DiskFile, OpenFault> {
         let file = self.disk.open_write(&self.dir.join(HANDLES_FILE))?;
         handles::cut(&file, bytes, tail.walk.marks.handle_rows)?;
+        handles::finish_erasures(&file, bytes, tail.walk.marks.handle_rows)?;
         Ok(file)
     }
 

@@ -381,5 +381,6 @@ pub fn answer(verdict: Verdict) -> Closing {
         as_of: date(2026, 1, 1),
         next_as_of: Some(date(2026, 2, 1)),
         reply_commitment: [7; 32],
+        release: None,
     }
 }

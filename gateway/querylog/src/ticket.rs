@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jumpgate_catalogue::{
     CallerId, DepartmentId, Digest, Fault, FaultCode, ParameterValue, PredicateId, Purpose,
-    QueryId, Reason, RefusalCode, SubjectKindId, Verdict,
+    QueryId, Reason, RefusalCode, Release, SubjectKindId, Verdict,
 };
 
 use crate::compose::Asked;
@@ -84,7 +84,7 @@ pub struct RefusedHeader<'a> {
 }
 
 /// How a question ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closing {
     /// With a verdict: an `answer` entry.
     Answer {
@@ -98,6 +98,8 @@ pub enum Closing {
         next_as_of: Option<Date>,
         /// SHA-256 over exactly what the adapter received; sealed.
         reply_commitment: [u8; 32],
+        /// What an exact answer tells; none of another clock's; sealed.
+        release: Option<Release>,
     },
     /// With a fault: a `failed` entry. The fault's code stands in clear.
     Failed {

@@ -266,6 +266,13 @@ async fn act(live: &Arc<Live>, person: &Person, path: &str, body: &[u8]) -> resp
             }
         }
         (Some("reload"), None, None, None) => live.reload(person).await,
+        (Some("persons"), Some(act), None, None) => match (act, serde_json::from_slice(body)) {
+            ("disclosure", Ok(named)) => live.show(person, named).await,
+            ("rectified", Ok(named)) => live.rectify(person, named).await,
+            ("erase", Ok(named)) => live.erase(person, named).await,
+            (_, Ok(_)) => Err(ActFault::Unknown("no such act".to_owned())),
+            (_, Err(_)) => Err(ActFault::Conflict("send kind and value of a person".to_owned())),
+        },
         (Some("approvals"), Some(id), None, None) => live.approve(person, id).await,
         _ => Err(ActFault::Unknown("no such act".to_owned())),
     };

@@ -64,6 +64,9 @@ impl Posed {
             Err(refused) => return Ok(Err(refused)),
         };
         let subject = gateway.record.subject(&query)?;
+        if let Some((attribute, interval)) = gateway.record.kept(&query) {
+            gateway.admission.ledger().remember(subject, &attribute, interval);
+        }
         Ok(Ok(Self { caller: caller.clone(), query, token, subject, charge, quotas, since }))
     }
 }

@@ -12,6 +12,7 @@ use crate::demo;
 mod adapter;
 mod admin;
 mod check;
+mod disclosure;
 mod log;
 mod policy;
 mod receipt;
@@ -73,6 +74,20 @@ enum Act {
     /// Check receipts offline.
     #[command(subcommand)]
     Receipt(receipt::ReceiptAct),
+    /// What exact answers have told of a person, or could tell of anybody.
+    #[command(subcommand)]
+    Disclosure(disclosure::DisclosureAct),
+    /// Erase a person in the running gateway, which takes two people.
+    ///
+    /// What is sealed about him can be read no more, here and in copies of the log without its
+    /// handle table. The identifier is read from standard input.
+    Erase {
+        /// The configuration file of the running gateway.
+        config: PathBuf,
+        /// The kind of identifier.
+        #[arg(long)]
+        kind: String,
+    },
     /// Show how the running gateway stands.
     Status {
         /// The configuration file of the running gateway.
@@ -136,6 +151,8 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Act::Adapter(act) => adapter::run(act),
         Act::Policy(act) => policy::run(act),
         Act::Receipt(act) => receipt::run(act),
+        Act::Disclosure(act) => disclosure::run(act),
+        Act::Erase { config, kind } => disclosure::about(&config, "erase", &kind, None),
         Act::Status { config } => admin::status(&config),
         Act::Departments { config } => admin::departments(&config),
         Act::Kill { config, department, en, zh } => {

@@ -1,5 +1,5 @@
-//! What was asked so far, counted again from the query log at a start, and a snapshot of it, so
-//! that a start need not read 90 days of entries.
+//! What was asked and released so far, made again from the query log at a start, and a snapshot of
+//! it, so that a start need not read all entries.
 //!
 //! Owns when a snapshot is made and which entries are read. What they count is admission's.
 
@@ -9,7 +9,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jumpgate_admission::{Ledger, Rebuild, SubjectNumber};
 use jumpgate_catalogue::Catalogue;
-use jumpgate_querylog::{Kind, LeafFault, PastEntry, QueryLog, ReadFault, SnapshotUnkept};
+use jumpgate_querylog::{
+    Act, FieldsFault, Kind, LeafFault, PastEntry, QueryLog, ReadFault, SnapshotUnkept,
+};
 
 use crate::gateway::{Gateway, Now, unix_ms};
 use crate::live::Live;
@@ -23,6 +25,9 @@ pub enum CountFault {
     /// Entries cannot be read.
     #[error(transparent)]
     Read(#[from] ReadFault),
+    /// What an exact answer has told cannot be read.
+    #[error("the sealed fields of entry {0}: {1}; run `jumpgate log verify` with the keys")]
+    Sealed(u64, FieldsFault),
     /// The snapshot cannot be kept.
     #[error(transparent)]
     Unkept(#[from] SnapshotUnkept),
@@ -68,20 +73,36 @@ impl Counting {
 
     /// The counts until now, and which entries they were made from beside a snapshot.
     fn rebuild(&self) -> Result<(Rebuild, u64, u64), CountFault> {
-        let (mut rebuild, from) = self.begin()?;
+        let (mut rebuild, counted) = self.begin()?;
+        // What was released is never forgotten, so that without a snapshot all of the log is read.
+        let from = if counted.is_snapshot || !rebuild.follows() { counted.from } else { 0 };
         let until = self.log.durable_entries();
-        self.log.replay(from, until, |past| count(&mut rebuild, past))?;
+        let mut unread = None;
+        self.log.replay(from, until, |past| {
+            if let Err(fault) = release(&mut rebuild, past) {
+                unread.get_or_insert(CountFault::Sealed(past.index, fault));
+            }
+            if past.index >= counted.from {
+                count(&mut rebuild, past);
+            }
+        })?;
+        if let Some(fault) = unread {
+            return Err(fault);
+        }
+        rebuild.forget_erased(|subject| self.log.has_subject(subject.0));
         Ok((rebuild, from, until))
     }
 
     /// The snapshot, if there is one of any use, and the first entry that it does not cover; else
     /// the first one that can still count.
-    fn begin(&self) -> Result<(Rebuild, u64), CountFault> {
+    fn begin(&self) -> Result<(Rebuild, Counted), CountFault> {
         let now_ms = unix_ms((self.now)());
         if let Some((covered, content)) = self.log.kept_snapshot()? {
             let needed_ms = now_ms.saturating_sub(NEEDED_MS);
             match Rebuild::restore(&content, self.zone.clone(), &self.catalogue, needed_ms) {
-                Ok(rebuild) => return Ok((rebuild, covered)),
+                Ok(rebuild) => {
+                    return Ok((rebuild, Counted { from: covered, is_snapshot: true }));
+                }
                 Err(why) => tracing::warn!(%why, "the snapshot of counts is of no use"),
             }
         }
@@ -89,8 +110,36 @@ impl Counting {
         let from = self.log.index_since(since_ms)?;
         // A log that is younger than that is read whole.
         let since_ms = if from == 0 { 0 } else { since_ms };
-        Ok((Rebuild::new(self.zone.clone(), &self.catalogue, since_ms), from))
+        let rebuild = Rebuild::new(self.zone.clone(), &self.catalogue, since_ms);
+        Ok((rebuild, Counted { from, is_snapshot: false }))
     }
+}
+
+/// The first entry that is counted, and whether a snapshot covers those before it.
+struct Counted {
+    from: u64,
+    is_snapshot: bool,
+}
+
+/// Takes over what an exact answer told.
+fn release(rebuild: &mut Rebuild, past: &PastEntry<'_>) -> Result<(), FieldsFault> {
+    let entry = &past.entry;
+    if !rebuild.follows() {
+        return Ok(());
+    }
+    if entry.kind == Kind::Act(Act::Declare) {
+        if let Some((attribute, subject)) = past.rectified().zip(past.subject_number()) {
+            rebuild.rectified(SubjectNumber(subject), attribute);
+        }
+        return Ok(());
+    }
+    let by = entry.caller.as_deref().zip(entry.predicate.as_deref());
+    let Some(by) = by.filter(|_| entry.kind == Kind::Answer) else { return Ok(()) };
+    // Of every predicate, also one that the catalogue has no more.
+    if let Some((subject, release)) = past.subject_number().zip(past.release()?) {
+        rebuild.released(SubjectNumber(subject), &release, by);
+    }
+    Ok(())
 }
 
 fn count(rebuild: &mut Rebuild, past: &PastEntry<'_>) {

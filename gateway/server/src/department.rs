@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use jiff::civil::Date;
 use jumpgate_catalogue::{DepartmentId, Fault, FaultCode, Finding, ParameterValue, Query};
 use jumpgate_runtime::contract::{self, FetchItem, Reply, Request};
 use jumpgate_runtime::{Adapter, AdapterFault, Evaluation, Step};
@@ -76,7 +77,7 @@ impl Department {
     }
 
     async fn converse(&self, asked: &Asked, received: &mut Received) -> Result<Finding, Fault> {
-        let given = given(asked.query(), self.reveal_subject);
+        let given = given(asked.query(), asked.as_of(), self.reveal_subject);
         let mut evaluation = self.adapter.evaluate(given);
         let mut replies = Vec::new();
         let mut repeat_is_safe = true;
@@ -160,10 +161,9 @@ impl Department {
     }
 }
 
-/// What the adapter is told of a query.
-pub(crate) fn given(query: &Query, reveal_subject: bool) -> contract::Query {
+/// What the adapter is told of a query, to be answered as of a date.
+pub(crate) fn given(query: &Query, as_of: Date, reveal_subject: bool) -> contract::Query {
     let predicate = &query.predicate().id;
-    let as_of = query.as_of();
     contract::Query {
         predicate: predicate.unversioned().to_owned(),
         version: predicate.version(),

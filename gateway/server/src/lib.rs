@@ -20,6 +20,7 @@ pub mod answer;
 pub mod admitted;
 pub mod department;
 pub mod endpoint;
+mod release;
 pub mod record;
 pub mod replay;
 pub mod resource;

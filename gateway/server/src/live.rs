@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jumpgate_admission::{Admission, DefaultClock};
-use jumpgate_catalogue::{DepartmentId, Digest, Notice};
+use jumpgate_catalogue::{DepartmentId, Digest, Notice, Subject};
 use jumpgate_querylog::{
     Act, AskMode, Details, Digests, Keys, LogOptions, QueryLog, Recorded, StartDetails,
 };
@@ -29,11 +29,13 @@ use crate::telemetry::Telemetry;
 
 mod changes;
 mod people;
+mod persons;
 mod state;
 
 use changes::Changes;
 pub use people::Person;
 use people::{NotApproved, Proposals};
+use persons::Corrected;
 use state::State;
 pub use state::StateFault;
 
@@ -56,6 +58,8 @@ pub struct Live {
 enum Wanted {
     Revive(DepartmentId),
     Reload(Box<Reload>),
+    Rectify(Box<Corrected>),
+    Erase(Box<Subject>),
 }
 
 /// A reload that could come into force.
@@ -321,6 +325,12 @@ impl Live {
         if self.gateway().edition != reload.edition {
             return Err(conflict("another reload came into force meanwhile; propose it again"));
         }
+        if let Some(id) = self.gateway().admission.ledger().unfollowed(&reload.candidate.plan) {
+            return Err(conflict(format!(
+                "{id} was not asked about exactly before; restart the gateway, so that it reads \
+                 what was released"
+            )));
+        }
         state.check_rules(reload.candidate.plan.policy()).map_err(conflict)
     }
 
@@ -421,6 +431,8 @@ impl Live {
         let text = match wanted {
             Wanted::Revive(id) => self.switch_on(state, &id, names).await?,
             Wanted::Reload(reload) => self.put_in_force(state, *reload, names).await?,
+            Wanted::Rectify(corrected) => self.forget_record(*corrected, names).await?,
+            Wanted::Erase(subject) => self.erase_now(&subject, names).await?,
         };
         Ok(Said { is_done: true, text: text.to_owned(), lines })
     }

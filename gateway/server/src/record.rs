@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jumpgate_admission::{
-    InFlightGuard, Permit, QuotaReading, Reservation, Settled, SubjectNumber,
+    Audited, InFlightGuard, Interval, Permit, QuotaReading, Reservation, Settled, SubjectNumber,
 };
 use jumpgate_catalogue::{
-    DepartmentId, Digest, Fault, PredicateId, Query, QueryId, Refusal, Verdict,
+    CallerId, DepartmentId, Digest, Fault, Finding, PredicateId, Query, QueryId, Refusal, Subject,
+    Verdict,
 };
 use jumpgate_querylog::{
     AskHeader, AskTicket, Closing, Digests, PastClosing, PastOutcome, QueryLog, Recorded,
@@ -24,6 +25,7 @@ use crate::admitted::{Admitted, Posed, Refused};
 use crate::caller::Caller;
 use crate::department::Outcome;
 use crate::operator::Operator;
+use crate::release::{Released, Told};
 use crate::telemetry::Telemetry;
 
 /// The query log, with the digests that bind each entry to what decided it.
@@ -44,7 +46,10 @@ struct Bindings {
 /// A question that is on record: the department may be touched. Dropped without `conclude`, it is
 /// recorded as failed by the gateway.
 pub struct Asked {
+    caller: CallerId,
     query: Query,
+    /// What the auditor said; a cut stays on its way until it is concluded.
+    audited: Audited,
     /// None once the department has answered.
     permit: Option<Permit>,
     /// None before that. What it leaves counted may show only with the answer.
@@ -140,6 +145,14 @@ impl Record {
         number.map(SubjectNumber).map_err(unavailable)
     }
 
+    /// What is kept of a subject who was erased, of the attribute that an exact question asks
+    /// about.
+    pub fn kept(&self, query: &Query) -> Option<(String, Interval)> {
+        query.exact_cut()?;
+        let kept = self.log.kept_interval(&subject_ref(query), &query.predicate().attribute)?;
+        Some((kept.attribute, Interval { from: kept.from, until: kept.until }))
+    }
+
     /// Puts an admitted question on record, durable before it returns. From here on it counts.
     ///
     /// # Errors
@@ -149,7 +162,7 @@ impl Record {
         let Admitted { posed, mut permit, deadline, in_flight } = admitted;
         let header = self.header(&posed, Some(permit.rule()));
         let ticket = self.log.ask(header).await.map_err(unavailable)?;
-        let Posed { query, charge, mut quotas, since: posed, .. } = posed;
+        let Posed { caller, query, charge, mut quotas, since: posed, .. } = posed;
         charge.keep(ticket.time_ms());
         quotas.extend_from_slice(permit.quotas());
         if permit.asked(ticket.time_ms()) {
@@ -161,9 +174,19 @@ impl Record {
                  quotas.subject_alarm_per_day; the entry has the subject's pseudonym"
             );
         }
-        let permit = Some(permit);
-        let counted = None;
-        Ok(Asked { query, permit, counted, posed, deadline, in_flight, quotas, ticket, since })
+        Ok(Asked {
+            caller: caller.id().clone(),
+            query,
+            audited: permit.take_audited(),
+            permit: Some(permit),
+            counted: None,
+            posed,
+            deadline,
+            in_flight,
+            quotas,
+            ticket,
+            since,
+        })
     }
 
     /// Puts the outcome on record, durable before it returns.
@@ -171,28 +194,31 @@ impl Record {
     /// # Errors
     /// The log cannot be written.
     pub async fn conclude(&self, asked: Asked, outcome: Outcome) -> Result<Logged, LogUnavailable> {
-        let Asked { query, counted, in_flight, quotas, ticket, .. } = asked;
+        let Asked { caller, query, audited, counted, in_flight, quotas, ticket, .. } = asked;
         let predicate = query.predicate();
-        let (said, closing) = match outcome.found {
-            Ok(finding) => {
-                let (verdict, reason) = predicate.verdict(finding);
-                let reply_commitment = outcome.received.unwrap_or(Digest::of(&[]).0);
-                let (as_of, next_as_of) = (query.as_of(), query.next_as_of());
-                let closing =
-                    Closing::Answer { verdict, reason, as_of, next_as_of, reply_commitment };
-                (Ok(verdict), closing)
-            }
-            Err(fault) => {
-                (Err(fault), Closing::Failed { fault, reply_commitment: outcome.received })
-            }
+        let released = Released::settle(&query, audited, outcome.found);
+        let closing = match &released.said {
+            Ok(Told { verdict, reason, as_of, next_as_of, release }) => Closing::Answer {
+                verdict: *verdict,
+                reason: *reason,
+                as_of: *as_of,
+                next_as_of: *next_as_of,
+                reply_commitment: outcome.received.unwrap_or(Digest::of(&[]).0),
+                release: release.clone(),
+            },
+            Err(fault) => Closing::Failed { fault: *fault, reply_commitment: outcome.received },
         };
         let recorded = self.log.conclude(ticket, closing).await.map_err(unavailable)?;
+        if let Some(alarm) = released.warn(&caller, &query, recorded.index()) {
+            self.telemetry.disclosure_alarm(alarm);
+        }
+        let said = released.said.as_ref().map(|told| told.verdict).map_err(|fault| *fault);
         if let (Some(counted), Ok(verdict)) = (counted, said) {
             counted.answered(verdict);
         }
         self.telemetry.concluded(&predicate.department, said);
         drop(in_flight);
-        let kept = Kept::new(&query, said, &recorded);
+        let kept = Kept::new(&query, &released.said, &recorded);
         let evidence = Evidence::of(&recorded);
         Ok(Logged { spoken: Spoken::Outcome(kept), quotas, evidence })
     }
@@ -290,6 +316,25 @@ impl Asked {
         &self.query
     }
 
+    /// The date that the department is asked about: the question's, unless the auditor wants a
+    /// later one.
+    pub(crate) fn as_of(&self) -> Date {
+        match &self.audited {
+            Audited::Cut(cut) => cut.as_of(),
+            Audited::Uncut | Audited::Implied(_) => self.query.as_of(),
+        }
+    }
+
+    /// The answer, where it follows from what was released, so that the department is not asked.
+    pub(crate) fn implied(&self) -> Option<Finding> {
+        let Audited::Implied(implied) = &self.audited else { return None };
+        match implied.verdict {
+            Verdict::Yes => Some(Finding::Yes),
+            Verdict::No => Some(Finding::No),
+            Verdict::Undetermined => None,
+        }
+    }
+
     /// When the question must be closed.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -305,7 +350,9 @@ impl Asked {
     pub(crate) fn settle(&mut self, outcome: &Outcome) -> Duration {
         if let Some(permit) = self.permit.take() {
             let fault = outcome.found.err().map(|fault| fault.code);
-            self.counted = permit.settle(Settled::of(fault));
+            let was_asked = self.implied().is_none();
+            let settled = if was_asked { Settled::of(fault) } else { Settled::Neutral };
+            self.counted = permit.settle(settled);
         }
         self.since.elapsed()
     }
@@ -361,13 +408,17 @@ impl Logged {
 }
 
 impl Kept {
-    fn new(query: &Query, outcome: Result<Verdict, Fault>, recorded: &Recorded) -> Self {
+    fn new(query: &Query, said: &Result<Told, Fault>, recorded: &Recorded) -> Self {
+        let (outcome, as_of, next_as_of) = match said {
+            Ok(told) => (Ok(told.verdict), told.as_of, told.next_as_of),
+            Err(fault) => (Err(*fault), query.as_of(), query.next_as_of()),
+        };
         Self {
             query_id: query.id(),
             predicate: query.predicate().id.clone(),
             outcome,
-            as_of: query.as_of(),
-            next_as_of: query.next_as_of(),
+            as_of,
+            next_as_of,
             index: recorded.index(),
             leaf_hash: *recorded.leaf_hash(),
             time_ms: recorded.time_ms(),
@@ -399,7 +450,11 @@ impl Kept {
 }
 
 fn subject_ref(query: &Query) -> SubjectRef<'_> {
-    let subject = query.subject();
+    subject_of(query.subject())
+}
+
+/// A subject as the log is told of him.
+pub(crate) fn subject_of(subject: &Subject) -> SubjectRef<'_> {
     SubjectRef { kind: &subject.kind().id, identifier: subject.expose() }
 }
 

@@ -207,6 +207,7 @@ pub fn refusal_row(code: RefusalCode) -> (StatusCode, &'static str) {
         RefusalCode::DepartmentQuota => (S::TOO_MANY_REQUESTS, "Quota at department used up"),
         RefusalCode::SubjectQuota => (S::TOO_MANY_REQUESTS, "Quota about subject used up"),
         RefusalCode::AttemptsExhausted => (S::TOO_MANY_REQUESTS, "Attempts used up"),
+        RefusalCode::DisclosureRefused => (S::FORBIDDEN, "Would tell too much"),
         RefusalCode::DepartmentKilled => (S::SERVICE_UNAVAILABLE, "Department switched off"),
         RefusalCode::DepartmentMaintenance => {
             (S::SERVICE_UNAVAILABLE, "Department under maintenance")
@@ -243,6 +244,9 @@ pub fn fault_row(code: FaultCode) -> (StatusCode, &'static str, &'static str) {
         }
         FaultCode::AdapterRequestDenied => (S::BAD_GATEWAY, "Adapter's request denied", UNDECIDED),
         FaultCode::AdapterUnsupported => (S::BAD_GATEWAY, "Adapter cannot answer", UNDECIDED),
+        FaultCode::AdapterContradiction => {
+            (S::BAD_GATEWAY, "Adapter contradicts itself", UNDECIDED)
+        }
         FaultCode::GatewayInternal => (S::INTERNAL_SERVER_ERROR, "Gateway failed", UNDECIDED),
     }
 }

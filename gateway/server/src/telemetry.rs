@@ -15,6 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::release::Alarm;
+
 /// The process's metrics.
 pub struct Telemetry {
     registry: Registry,
@@ -27,6 +29,7 @@ pub struct Telemetry {
     pub handshakes_failed: Counter,
     /// Times that all callers together asked about one subject as often as raises an alarm.
     pub subject_alarms: Counter,
+    disclosure_alarms: Family<DisclosureAlarm, Counter>,
     subject_counts: Gauge,
     department_gauges: Family<DepartmentGauge, Gauge>,
     log_gauges: Family<LogGauge, Gauge>,
@@ -53,6 +56,11 @@ struct Department {
 struct DepartmentGauge {
     department: String,
     reading: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DisclosureAlarm {
+    alarm: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,6 +99,10 @@ impl Default for Telemetry {
         let subject_alarms = Counter::default();
         let help = "Times that questions about one subject reached subject_alarm_per_day";
         registry.register("subject_alarms", help, subject_alarms.clone());
+        let disclosure_alarms = Family::default();
+        let help = "Findings that contradict earlier answers, and callers that have used up their \
+                    cuts about a person";
+        registry.register("disclosure_alarms", help, disclosure_alarms.clone());
         let subject_counts = Gauge::default();
         let help = "Counts of callers about subjects that are held, in whole thousands";
         registry.register("subject_counts", help, subject_counts.clone());
@@ -110,6 +122,7 @@ impl Default for Telemetry {
             connections,
             handshakes_failed,
             subject_alarms,
+            disclosure_alarms,
             subject_counts,
             department_gauges,
             log_gauges,
@@ -119,6 +132,12 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
+    /// Counts an alarm of the auditor.
+    pub(crate) fn disclosure_alarm(&self, alarm: Alarm) {
+        let label = DisclosureAlarm { alarm: alarm.as_str() };
+        self.disclosure_alarms.get_or_create(&label).inc();
+    }
+
     /// Counts a concluded query.
     pub fn concluded(&self, department: &DepartmentId, said: Result<Verdict, Fault>) {
         let outcome = match said {

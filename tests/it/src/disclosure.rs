@@ -14,6 +14,11 @@ use serde_json::{Value, json};
 use crate::harness::questions::{age, but};
 use crate::harness::{Client, Harness, TODAY};
 
+mod alike;
+mod attacks;
+mod exact;
+mod persons;
+
 /// Every age that can be asked about.
 const AGES: [i64; 6] = [14, 16, 18, 22, 60, 65];
 const YEARS: i32 = 5;

@@ -5,6 +5,7 @@
 //! entry of it with the keys. It must never sleep; [`eventually`] polls what a test waits for.
 
 pub mod client;
+pub mod exact;
 pub mod parts;
 pub mod questions;
 mod setup;

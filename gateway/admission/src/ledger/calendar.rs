@@ -7,7 +7,7 @@ use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 
 use super::days::Day;
-use super::locked;
+use crate::numbered::locked;
 
 /// The civil days of a time zone. Remembers the last day that it was asked for, because it is
 /// nearly always the same one.

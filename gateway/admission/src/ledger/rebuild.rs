@@ -1,23 +1,26 @@
 //! The counts made again from the entries of the query log, and kept in between.
 //!
-//! Owns what each entry counts, and the snapshot's form. A snapshot is the counts as they follow
-//! from the entries before one index; the entries from there on bring it up to date. It is made
-//! from entries and not from the live ledger, which is ahead of the log by what is being asked.
+//! Owns what each entry counts and releases, and the snapshot's form. A snapshot is the counts as
+//! they follow from the entries before one index; the entries from there on bring it up to date. It
+//! is made from entries and not from the live ledger, which is ahead of the log by what is being
+//! asked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use jumpgate_catalogue::{Catalogue, Verdict};
+use jumpgate_catalogue::{Catalogue, Release, Verdict};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use smallvec::SmallVec;
 
 use super::days::{Day, Days};
 use super::{
-    ALL, Asking, Families, Family, FamilyName, Key, Ledger, Number, PERIOD_DAYS, Reservation,
-    SubjectNumber, locked, signed,
+    ALL, Asking, Families, Family, FamilyName, Key, Ledger, PERIOD_DAYS, Reservation,
+    SubjectNumber, signed,
 };
+use crate::disclosure::exact_predicates;
+use crate::numbered::{Number, locked};
 
 /// Counts on their way from entries to a [`Ledger`].
 pub struct Rebuild {
@@ -30,6 +33,8 @@ pub struct Rebuild {
     met: BTreeMap<String, Option<String>>,
     /// Questions without their closing entry, by the index of their `ask`.
     open: HashMap<u64, Reservation>,
+    /// True if what exact answers have told is taken over.
+    follows: bool,
     /// The day of the last entry.
     today: Day,
 }
@@ -43,6 +48,9 @@ pub enum SnapshotFault {
     /// A predicate that was asked counts for another family now.
     #[error("{0} has another family now")]
     OtherFamily(String),
+    /// What exact answers have told is not in it.
+    #[error("it was made while nothing was asked exactly")]
+    NotFollowed,
     /// It begins later than what must be counted.
     #[error("it was made while the clock was ahead")]
     TooLate,
@@ -57,7 +65,23 @@ impl Rebuild {
         let ledger = Arc::new(Ledger::new(zone));
         let families = ledger.families(FamilyName::all(catalogue));
         let (met, open) = (BTreeMap::new(), HashMap::new());
-        Self { ledger, families, since_ms, met, open, today: 0 }
+        let follows = exact_predicates(catalogue).next().is_some();
+        Self { ledger, families, since_ms, met, open, follows, today: 0 }
+    }
+
+    /// True if what exact answers have told is taken over: then of all entries.
+    pub fn follows(&self) -> bool {
+        self.follows
+    }
+
+    /// An exact question of that caller was answered.
+    pub fn released(
+        &mut self,
+        subject: SubjectNumber,
+        release: &Release,
+        (caller, predicate): (&str, &str),
+    ) {
+        self.ledger.released.record(subject, release, (caller, predicate));
     }
 
     /// A question was asked by the entry at `index`, made at `at_ms` in Unix milliseconds.
@@ -95,6 +119,16 @@ impl Rebuild {
         family
     }
 
+    /// A person's record was corrected: nothing is known of that attribute any more.
+    pub fn rectified(&mut self, subject: SubjectNumber, attribute: &str) {
+        self.ledger.released.forget(subject, attribute);
+    }
+
+    /// Forgets what was told about persons for whom `is_there` is false: they are erased.
+    pub fn forget_erased(&mut self, is_there: impl Fn(SubjectNumber) -> bool) {
+        self.ledger.released.forget_erased(|row| is_there(SubjectNumber(row.into())));
+    }
+
     /// A question was refused with an entry of its own, made at `at_ms` in Unix milliseconds.
     pub fn refused(&mut self, at_ms: u64, caller: &str) {
         self.today = self.ledger.calendar.day_of(signed(at_ms));
@@ -119,6 +153,10 @@ impl Rebuild {
     /// The counts, once every question has its closing entry.
     pub fn into_ledger(self) -> Arc<Ledger> {
         self.forget_before(0);
+        self.ledger.released.forget_made(self.today);
+        if self.follows {
+            self.ledger.released.set_whole();
+        }
         Arc::clone(&self.ledger)
     }
 
@@ -133,6 +171,7 @@ impl Rebuild {
     pub fn snapshot(&self, bytes: &mut Vec<u8>) {
         let first = self.today.saturating_sub(KEPT_DAYS);
         self.forget_before(first);
+        self.ledger.released.forget_made(self.today);
         let begin_ms = u64::try_from(self.ledger.calendar.begin_ms(first)).unwrap_or(0);
         // Writing to memory cannot fail, and nothing below cannot be encoded.
         let _ = self.write(self.since_ms.max(begin_ms), &mut Encoder::new(bytes));
@@ -158,11 +197,11 @@ impl Rebuild {
     ) -> Result<(), encode::Error<Infallible>> {
         let ledger = &self.ledger;
         to.array(PARTS)?.u32(FORM)?.str(ledger.calendar.zone())?.u64(since_ms)?;
-        to.encode(&self.met)?;
+        to.encode(&self.met)?.bool(self.follows)?;
         let names = locked(&ledger.names);
         for numbered in [&names.callers, &names.departments, &names.families] {
-            to.array(numbered.names.len() as u64)?;
-            for name in &numbered.names {
+            to.array(numbered.names().len() as u64)?;
+            for name in numbered.names() {
                 to.str(name)?;
             }
         }
@@ -185,7 +224,7 @@ impl Rebuild {
             let about = (subject.0, family.number, family.is_match);
             to.encode((index, caller, department, about, day))?;
         }
-        Ok(())
+        ledger.released.write(to)
     }
 
     /// The counts that [`Self::snapshot`] gave, if they were made from all entries since
@@ -218,6 +257,11 @@ impl Rebuild {
                 return Err(SnapshotFault::OtherFamily(predicate));
             }
         }
+        let follows = from.bool()?;
+        if rebuild.follows && !follows {
+            return Err(SnapshotFault::NotFollowed);
+        }
+        rebuild.follows = follows;
         rebuild.read(from)?;
         Ok(rebuild)
     }
@@ -258,7 +302,7 @@ impl Rebuild {
             };
             self.open.insert(index, Reservation::counted(&ledger, asking, day));
         }
-        Ok(())
+        ledger.released.read(from)
     }
 }
 
@@ -267,7 +311,7 @@ struct Numbers(Vec<Number>);
 
 impl Numbers {
     fn of(&self, number: Number) -> Result<Number, decode::Error> {
-        if number >= super::NAMES_MAX {
+        if number >= crate::numbered::NAMES_MAX {
             return Ok(number);
         }
         let unknown = || decode::Error::message("a number without a name");
@@ -279,12 +323,12 @@ fn length(from: &mut Decoder<'_>) -> Result<u64, decode::Error> {
     from.array()?.ok_or_else(|| decode::Error::message("an array without a length"))
 }
 
-/// Of a snapshot: its form, the zone, the time, what it has met, three lists of names, and three of
-/// counts.
-const PARTS: u64 = 10;
+/// Of a snapshot: its form, the zone, the time, what it has met and follows, three lists of names,
+/// three of counts, and what was released.
+const PARTS: u64 = 12;
 /// One for the day that began before the longest span, and some for clocks.
 const KEPT_DAYS: Day = PERIOD_DAYS + 3;
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 impl<C> Encode<C> for Days {
     fn encode<W: encode::Write>(

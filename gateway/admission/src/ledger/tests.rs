@@ -87,14 +87,14 @@ fn counts(ledger: &Ledger) -> BTreeMap<String, Vec<(Day, u32)>> {
     let names = locked(&ledger.names);
     let mut all = BTreeMap::new();
     for ((caller, department), days) in &*locked(&ledger.totals) {
-        let at = department.map(|at| names.departments.names[usize::from(at)].to_string());
-        let caller = &names.callers.names[usize::from(*caller)];
+        let at = department.map(|at| names.departments.names()[usize::from(at)].to_string());
+        let caller = &names.callers.names()[usize::from(*caller)];
         all.insert(format!("{caller} at {at:?}"), days.counts().to_vec());
     }
     for shard in &ledger.subjects {
         for (key, days) in locked(shard).counts.iter().filter(|(key, _)| key.caller != ALL) {
-            let caller = &names.callers.names[usize::from(key.caller)];
-            let family = &names.families.names[usize::from(key.family)];
+            let caller = &names.callers.names()[usize::from(key.caller)];
+            let family = &names.families.names()[usize::from(key.family)];
             let what = format!("{caller} about {} on {family}", key.subject);
             all.insert(what, days.counts().to_vec());
         }

@@ -26,6 +26,9 @@ pub(super) struct Rule {
     pub looks_at_operator: bool,
     /// True if its conditions see nothing but the circumstances.
     pub sees_only_context: bool,
+    /// Cuts that it grants a caller about one person in 365 days. A rule without it permits no
+    /// exact question.
+    pub cuts_per_year: Option<u32>,
     scope: Scope,
 }
 
@@ -58,7 +61,17 @@ impl Rule {
         let looks_at_operator = json.as_ref().is_none_or(looks_at_operator);
         let sees_only_context = json.is_some_and(|json| !names_head(&json));
         let scope = Scope::of(&cedar);
-        Self { id, place, cedar, time_use, looks_at_operator, sees_only_context, scope }
+        let cuts_per_year = None;
+        Self {
+            id,
+            place,
+            cedar,
+            time_use,
+            looks_at_operator,
+            sees_only_context,
+            cuts_per_year,
+            scope,
+        }
     }
 
     /// True if the rule's head lets it be about this question. The decision of the rules of which

@@ -58,7 +58,9 @@ impl Rules {
             from = offset.map_or(from, |offset| offset + 1);
             let place = at(name, text, offset);
             if let Some((id, place)) = self.name(name, place, cedar, department, mistakes) {
-                self.rules.push(Rule::new(id, place, cedar, self.rules.len()));
+                let mut rule = Rule::new(id, place, cedar, self.rules.len());
+                rule.cuts_per_year = cuts_per_year(&rule, department, mistakes);
+                self.rules.push(rule);
                 self.texts.push(self.files.len() - 1);
             }
         }
@@ -154,6 +156,25 @@ impl Rules {
     }
 }
 
+/// What the rule grants of exact answers; none where it grants none, or was told wrong.
+fn cuts_per_year(rule: &Rule, department: Option<&str>, mistakes: &mut Mistakes) -> Option<u32> {
+    let text = rule.cedar.annotation(CUTS_PER_YEAR)?;
+    let granted = text.parse().ok().filter(|cuts| (1..=CUTS_PER_YEAR_MAX).contains(cuts));
+    let (fault, mend) = if department.is_none() {
+        let mend = "have the department write the rule in its own signed file";
+        ("grants exact answers, which only the department may".to_owned(), mend)
+    } else if !rule.permits() {
+        ("forbids and grants exact answers".to_owned(), "write it before a rule that permits")
+    } else if granted.is_none() {
+        let fault = format!("has @{CUTS_PER_YEAR}({text:?})");
+        (fault, "write a number from 1 to 366 in quotation marks")
+    } else {
+        return granted;
+    };
+    mistakes.add(&rule.place, format!("rule {} {fault}", rule.id), mend);
+    None
+}
+
 /// The rule's position among all, which is its name in Cedar.
 pub(super) fn position_of(id: &cedar_policy::PolicyId) -> usize {
     id.to_string().parse().unwrap_or(usize::MAX)
@@ -184,6 +205,10 @@ fn at(name: &str, text: &str, offset: Option<usize>) -> String {
     line.map_or_else(|| name.to_owned(), |line| format!("{name}:{}", line + 1))
 }
 
+/// The annotation of a rule that grants exact answers.
+const CUTS_PER_YEAR: &str = "cuts_per_year";
+/// One a day.
+const CUTS_PER_YEAR_MAX: u32 = 366;
 /// How Cedar names the rules of a text.
 const POLICY: &str = "policy";
 /// As long as any other name in an entry.

@@ -181,6 +181,7 @@ fn the_page_of_the_contract_is_true() {
     assert!(check(windows).is_ok(), "{:#?}", check(windows));
     let rules: Vec<&str> =
         page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [own, registry, _] = rules.as_slice() else { panic!("{} blocks", rules.len()) };
-    crate::policy::tests::compile(own, registry).unwrap_or_else(|found| panic!("{found:#?}"));
+    let [own, registry, exact, _] = rules.as_slice() else { panic!("{} blocks", rules.len()) };
+    let registry = format!("{registry}{exact}");
+    crate::policy::tests::compile(own, &registry).unwrap_or_else(|found| panic!("{found:#?}"));
 }

@@ -239,6 +239,15 @@ impl CutUnit {
         }
     }
 
+    /// A threshold in days, where years and months are the shortest there are.
+    pub(super) fn days_min(self, threshold: i64) -> i64 {
+        match self {
+            Self::YearsBefore => threshold * 365,
+            Self::MonthsBefore | Self::AtLeastMonths => threshold * 28,
+            Self::DaysBefore => threshold,
+        }
+    }
+
     /// What a threshold is, in a sentence.
     pub(super) fn in_words(self) -> &'static str {
         match self {
@@ -260,6 +269,21 @@ impl CutUnit {
             Self::AtLeastMonths => threshold - months_between(begin, as_of),
         }
     }
+}
+
+/// What an exact answer tells of somebody's date, to whomever it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The attribute that was cut.
+    pub attribute: Arc<str>,
+    /// The first day, since 1 January 1970, on the later side of the cut.
+    pub day: i32,
+    /// On which side the date lies; none where the answer was `undetermined`.
+    pub side: Option<Side>,
+    /// True if the department was asked; false if the answer was known from others.
+    pub is_new: bool,
+    /// The civil day of the question. No date lies after it.
+    pub asked_on: Date,
 }
 
 /// Days since 1 January 1970.

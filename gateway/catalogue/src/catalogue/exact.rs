@@ -97,7 +97,23 @@ impl Catalogue {
             let rule = "exact predicates of one attribute take the same kind of identifier";
             told("subject_kinds", rule, &format!("see {}, which cuts it too", first.id))
         });
-        absent.into_iter().chain(parameter).chain(person).chain(same)
+        let width = self.attributes.get(&predicate.attribute).and_then(|it| it.interval_days_min);
+        let cut = predicate.cut.as_ref().zip(width).and_then(|(cut, width)| {
+            let days = |threshold: &&i64| cut.unit.days_min(**threshold) < i64::from(width);
+            Some((cut.thresholds.iter().find(days)?, cut.unit.in_words(), width))
+        });
+        let cut = cut.map(|(threshold, unit, width)| {
+            let rule = format!(
+                "{threshold} {unit} can be fewer than the {width} days of interval_days_min, and \
+                 would never be answered"
+            );
+            told("cut", &rule, "remove it, or make interval_days_min smaller")
+        });
+        let department = (predicate.department != first.department).then(|| {
+            let rule = "exact predicates of one attribute are one department's";
+            told("clock", rule, &format!("see {}, which cuts it too", first.id))
+        });
+        absent.into_iter().chain(department).chain(cut).chain(parameter).chain(person).chain(same)
     }
 }
 

@@ -151,7 +151,8 @@ impl Cell {
         }
     }
 
-    pub(super) fn first_day(self, date: Date) -> Date {
+    /// The first day of the cell that a date is in.
+    pub fn first_day(self, date: Date) -> Date {
         match self {
             Self::Day => date,
             Self::Week => date.saturating_sub(date.weekday().to_monday_zero_offset().days()),

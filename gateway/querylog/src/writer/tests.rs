@@ -405,7 +405,9 @@ async fn all_files_together_without_keys_show_no_person_and_no_verdict() {
             unreachable!("`answer` makes answers")
         };
         let reason = reasons.get(number as usize).copied().flatten();
-        let closing = Closing::Answer { verdict, reason, as_of, next_as_of, reply_commitment };
+        let release = None;
+        let closing =
+            Closing::Answer { verdict, reason, as_of, next_as_of, reply_commitment, release };
         querylog.conclude(ticket, closing).await.unwrap();
     }
     querylog.close().await.unwrap();

@@ -331,6 +331,7 @@ fn failure_text(fault: &AdapterFault) -> &'static str {
         | FaultCode::AdapterSteps
         | FaultCode::AdapterOutputTooLarge
         | FaultCode::AdapterRequestDenied
+        | FaultCode::AdapterContradiction
         | FaultCode::GatewayInternal => fault.code.code(),
     }
 }

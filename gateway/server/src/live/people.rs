@@ -27,7 +27,7 @@ impl Person {
             }
             None if settings.accounts.is_empty() && uid == own_uid => {
                 let name = "the gateway's own user".to_owned();
-                Some(Self { name, uid, roles: vec![Role::Operator] })
+                Some(Self { name, uid, roles: vec![Role::Operator, Role::Auditor] })
             }
             None => None,
         }
@@ -38,6 +38,14 @@ impl Person {
         self.roles.iter().any(|role| match role {
             Role::Operator | Role::Security => true,
             Role::Auditor => false,
+        })
+    }
+
+    /// True for roles that may see what is known of a person.
+    pub fn may_audit(&self) -> bool {
+        self.roles.iter().any(|role| match role {
+            Role::Auditor | Role::Security => true,
+            Role::Operator => false,
         })
     }
 

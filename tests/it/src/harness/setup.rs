@@ -17,6 +17,7 @@ use super::{Harness, TODAY, noon_ms, parts, run};
 /// The usual gateway and departments, with what a test lays over them.
 pub struct Setup {
     overlays: Vec<String>,
+    files: Vec<(PathBuf, String)>,
     options: Options,
 }
 
@@ -30,12 +31,18 @@ pub struct Ground {
 impl Setup {
     /// Nothing changed.
     pub fn new() -> Self {
-        Self { overlays: Vec::new(), options: Options::new(7, TODAY) }
+        Self { overlays: Vec::new(), files: Vec::new(), options: Options::new(7, TODAY) }
     }
 
     /// TOML that is laid over the configuration table by table; a list replaces a list.
     pub fn with(mut self, overlay: &str) -> Self {
         self.overlays.push(overlay.to_owned());
+        self
+    }
+
+    /// A file in the scratch folder, by its path there.
+    pub fn file(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        self.files.push((path.into(), text.into()));
         self
     }
 
@@ -54,6 +61,11 @@ impl Setup {
         write_certificates(&authority, folder.path());
         let list = authority.revocation_list(1, &[]).unwrap();
         fs::write(folder.path().join("revoked.crl"), list).unwrap();
+        for (path, text) in &self.files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
         init_log(folder.path());
         let mut config = usual(plugins, &departments);
         for overlay in &self.overlays {

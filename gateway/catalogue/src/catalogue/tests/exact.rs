@@ -18,84 +18,92 @@ fn exact() -> String {
 }
 
 fn mistakes(civil: &str) -> Vec<String> {
-    let kinds = KINDS.replace("[\"birth-date\", \"birth-division\", \"sex\"]\n", "$&\n");
-    let kinds =
-        kinds.replace("$&\n", "[\"birth-date\", \"birth-division\", \"sex\"]\nlasting = true");
+    let reveals = "reveals = [\"birth-date\", \"birth-division\", \"sex\"]";
+    let kinds = KINDS.replace(reveals, &format!("{reveals}\nlasting = true"));
     let parsed = parse(&[("civil.toml", civil), ("kinds.toml", &kinds)]);
     parsed.err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
+
+/// What is changed of the fixture, and what is told of it.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "interval_days_min = 30",
+        "",
+        "civil.toml: birth-date: interval_days_min: exact answers leave a number of days at \
+             least of where a value lies; add it, 30 for one",
+    ),
+    (
+        "[\"resident-identity\"]",
+        "[\"passport\"]",
+        "age: subject_kinds: who has another identifier would be another person to the \
+             auditor; leave one kind, of which a person has one for life",
+    ),
+    (
+        "[\"resident-identity\"]",
+        "[\"resident-identity\", \"passport\"]",
+        "age: subject_kinds: who has another identifier would be another person to the \
+             auditor; leave one kind, of which a person has one for life",
+    ),
+    (
+        "absent = \"undetermined\"",
+        "absent = \"no\"",
+        "age: absent: an exact answer is about a date that there is; make it undetermined",
+    ),
+    (
+        "\n[[predicate]]\nid = \"civil-registry/name",
+        CODE,
+        "age: parameter: scheme tells more than where the date lies; remove it, or make the \
+             clock a grid",
+    ),
+    (
+        "clock = \"exact\"",
+        "clock = \"grid\"",
+        "civil.toml: birth-date: interval_days_min: no exact predicate asks about it; remove \
+             it, or make the clock exact",
+    ),
+    (
+        "{ years_before = \"years\" }",
+        "{ years_before = \"years\", yes = \"after\" }",
+        "age: cut: yes: must be one of before, from; change it",
+    ),
+    (
+        "years_before",
+        "days_before",
+        "age: cut: 16 days can be fewer than the 30 days of interval_days_min, and would \
+             never be answered; remove it, or make interval_days_min smaller",
+    ),
+    (
+        "interval_days_min = 30",
+        "interval_days_min = 1",
+        "civil.toml: birth-date: interval_days_min: must be an integer from 2 to 3650; \
+             change it",
+    ),
+    (
+        "interval_days_min = 30",
+        FOLLOWS,
+        "civil.toml: birth-date: follows: its exact answers would cut other too, which \
+             nothing audits; make the clock a grid",
+    ),
+];
+
+const CODE: &str = "\n[[predicate.parameter]]\nname = \"scheme\"\ntitle_en = \"Scheme\"\n\
+                title_zh = \"险种\"\ntype = \"code\"\none_of = [\"a\", \"b\"]\n\n[[predicate]]\n\
+                id = \"civil-registry/name";
+const FOLLOWS: &str = "interval_days_min = 30\nfollows = { attribute = \"other\", years = 60 }";
+const OTHER: &str = "[[attribute]]\nid = \"other\"\ntitle_en = \"Other\"\ntitle_zh = \"另\"\n\
+                 cell_people_min = 20\nuntil_date = \"2026-01-01\"\n\
+                 people = [{ from_date = \"1926-01-01\", people = 600000 }]\n\n[[predicate]]";
 
 #[test]
 fn a_date_is_asked_about_exactly_by_an_identifier_for_life_and_nothing_beside_it() {
     let age = "civil.toml: civil-registry/age-at-least@1";
     assert_eq!(mistakes(&exact()), [""; 0]);
-    let code = "\n[[predicate.parameter]]\nname = \"scheme\"\ntitle_en = \"Scheme\"\n\
-                title_zh = \"险种\"\ntype = \"code\"\none_of = [\"a\", \"b\"]\n\n[[predicate]]\n\
-                id = \"civil-registry/name";
-    let follows = "interval_days_min = 30\nfollows = { attribute = \"other\", years = 60 }";
-    let other = "[[attribute]]\nid = \"other\"\ntitle_en = \"Other\"\ntitle_zh = \"另\"\n\
-                 cell_people_min = 20\nuntil_date = \"2026-01-01\"\n\
-                 people = [{ from_date = \"1926-01-01\", people = 600000 }]\n\n[[predicate]]";
-    let table: &[(&str, &str, &str)] = &[
-        (
-            "interval_days_min = 30",
-            "",
-            "civil.toml: birth-date: interval_days_min: exact answers leave a number of days at \
-             least of where a value lies; add it, 30 for one",
-        ),
-        (
-            "[\"resident-identity\"]",
-            "[\"passport\"]",
-            "age: subject_kinds: who has another identifier would be another person to the \
-             auditor; leave one kind, of which a person has one for life",
-        ),
-        (
-            "[\"resident-identity\"]",
-            "[\"resident-identity\", \"passport\"]",
-            "age: subject_kinds: who has another identifier would be another person to the \
-             auditor; leave one kind, of which a person has one for life",
-        ),
-        (
-            "absent = \"undetermined\"",
-            "absent = \"no\"",
-            "age: absent: an exact answer is about a date that there is; make it undetermined",
-        ),
-        (
-            "\n[[predicate]]\nid = \"civil-registry/name",
-            code,
-            "age: parameter: scheme tells more than where the date lies; remove it, or make the \
-             clock a grid",
-        ),
-        (
-            "clock = \"exact\"",
-            "clock = \"grid\"",
-            "civil.toml: birth-date: interval_days_min: no exact predicate asks about it; remove \
-             it, or make the clock exact",
-        ),
-        (
-            "{ years_before = \"years\" }",
-            "{ years_before = \"years\", yes = \"after\" }",
-            "age: cut: yes: must be one of before, from; change it",
-        ),
-        (
-            "interval_days_min = 30",
-            "interval_days_min = 1",
-            "civil.toml: birth-date: interval_days_min: must be an integer from 2 to 3650; \
-             change it",
-        ),
-        (
-            "interval_days_min = 30",
-            follows,
-            "civil.toml: birth-date: follows: its exact answers would cut other too, which \
-             nothing audits; make the clock a grid",
-        ),
-    ];
-    for (from, to, expected) in table {
+    for (from, to, expected) in MISTAKES {
         let mut civil = exact();
         assert!(civil.contains(from), "{from}");
         civil = civil.replacen(from, to, 1);
         if to.contains("follows") {
-            civil = civil.replacen("[[predicate]]", other, 1);
+            civil = civil.replacen("[[predicate]]", OTHER, 1);
         }
         let expected = expected.replacen("age:", &format!("{age}:"), 1);
         let found = mistakes(&civil);
