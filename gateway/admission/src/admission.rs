@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use jiff::Zoned;
-use jumpgate_catalogue::{CallerId, DepartmentId, Notice, Query, Refusal};
+use jumpgate_catalogue::{CallerId, DepartmentId, Notice, PredicateId, Query, Refusal};
 use tokio::time::Instant;
 
 use crate::breaker::{Settled, Ticket};
 use crate::bulkhead::Slot;
 use crate::denied::{self, Denied};
 use crate::department::{Department, DepartmentReading};
-use crate::disclosure::{Audited, Cutting, Exact, NotReleased};
+use crate::disclosure::{Audited, Cutting, ExactPredicate, NotReleased};
 use crate::in_flight::InFlight;
 use crate::ledger::{
     Asking, AskingLimits, Charge, Families, Ledger, NotReserved, Reservation, Scope, SubjectNumber,
@@ -38,7 +38,7 @@ pub struct Admission<C: Clock = DefaultClock> {
     civil_now: CivilNow,
     ledger: Arc<Ledger>,
     families: Families,
-    exact: Exact,
+    exact: HashMap<PredicateId, ExactPredicate>,
     callers: HashMap<CallerId, CallerQuotas<C>>,
     departments: BTreeMap<DepartmentId, Arc<Department<C>>>,
     in_flight: InFlight,
@@ -311,16 +311,16 @@ impl<C: Clock + Clone> Admission<C> {
         query: &Query,
         subject: SubjectNumber,
     ) -> Result<Audited, NotReleased> {
-        let (predicate, today) = (&query.predicate().id, query.as_of());
         let Some(cut) = query.exact_cut() else { return Ok(Audited::Uncut) };
         // Only rules that grant some permit an exact question, and only to a configured caller.
         let granted = self.policy.cuts_per_year(rule).zip(self.callers.get(caller));
-        let Some((cuts_per_year, quotas)) = granted.filter(|_| self.exact.has(predicate)) else {
+        let exact = self.exact.get(&query.predicate().id);
+        let Some(((cuts_per_year, quotas), predicate)) = granted.zip(exact) else {
             return Err(NotReleased::CutsSpent { granted: 0 });
         };
-        let caller = quotas.cutter;
+        let (caller, today) = (quotas.cutter, query.as_of());
         let cutting = Cutting { predicate, cut, today, subject, caller, cuts_per_year };
-        self.ledger.audit(&self.exact, &cutting)
+        self.ledger.audit(&cutting)
     }
 
     /// Takes one question from every quota and allotment behind the policy; with the readings of

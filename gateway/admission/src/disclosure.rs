@@ -64,15 +64,11 @@ pub struct CutMade {
     pub predicate: Arc<str>,
 }
 
-/// The exact predicates of a catalogue.
-pub(crate) struct Exact {
-    of: HashMap<PredicateId, Numbers>,
-}
-
-struct Numbers {
+/// An exact predicate, with the numbers that it and its attribute have here.
+pub(crate) struct ExactPredicate {
+    number: Number,
     attribute: Number,
-    predicate: Number,
-    name: Arc<str>,
+    attribute_id: Arc<str>,
     rules: Attribute,
 }
 
@@ -90,7 +86,7 @@ struct Ask {
 /// A question of an exact predicate.
 #[derive(Clone, Copy)]
 pub(crate) struct Cutting<'a> {
-    pub predicate: &'a PredicateId,
+    pub predicate: &'a ExactPredicate,
     pub cut: ExactCut,
     /// The civil day of the question.
     pub today: Date,
@@ -172,27 +168,23 @@ pub(crate) fn exact_predicates(
     exact.filter_map(|it| Some((it.id.clone(), catalogue.attribute(&it.attribute)?.clone())))
 }
 
-impl Exact {
-    /// True if the predicate is asked about exactly.
-    pub fn has(&self, predicate: &PredicateId) -> bool {
-        self.of.contains_key(predicate)
-    }
-}
-
 impl Released {
     /// The exact predicates with the numbers that they have here.
-    pub fn exact(&self, predicates: impl IntoIterator<Item = (PredicateId, Attribute)>) -> Exact {
+    pub fn exact(
+        &self,
+        predicates: impl IntoIterator<Item = (PredicateId, Attribute)>,
+    ) -> HashMap<PredicateId, ExactPredicate> {
         let mut names = locked(&self.names);
         let numbered = |(id, rules): (PredicateId, Attribute)| {
-            let numbers = Numbers {
+            let predicate = ExactPredicate {
+                number: names.predicates.number(id.as_str()),
                 attribute: names.attributes.number(&rules.id),
-                predicate: names.predicates.number(id.as_str()),
-                name: rules.id.as_str().into(),
+                attribute_id: rules.id.as_str().into(),
                 rules,
             };
-            (id, numbers)
+            (id, predicate)
         };
-        Exact { of: predicates.into_iter().map(numbered).collect() }
+        predicates.into_iter().map(numbered).collect()
     }
 
     /// The releases of all answers were taken over.
@@ -209,11 +201,6 @@ impl Released {
     /// The number of a caller.
     pub fn caller(&self, id: &CallerId) -> Number {
         locked(&self.names).callers.number(id.as_str())
-    }
-
-    /// Persons and attributes of which something was released.
-    pub fn intervals(&self) -> u64 {
-        self.shards.iter().map(|shard| locked(shard).known.len() as u64).sum()
     }
 
     /// What is known of a person, by attribute.
@@ -353,11 +340,6 @@ impl Ledger {
         plan.exact.first().map(|(id, _)| id).filter(|_| !is_whole)
     }
 
-    /// Persons and attributes of which something was released, for metrics.
-    pub fn intervals(&self) -> u64 {
-        self.released.intervals()
-    }
-
     /// What is known of a person, by attribute, and who made which cuts on which day.
     pub fn disclosed(&self, subject: SubjectNumber) -> Disclosed {
         Disclosed {
@@ -390,16 +372,11 @@ impl Ledger {
     }
 
     /// Decides what becomes of an exact question, by what was released and is on its way.
-    pub(crate) fn audit(
-        self: &Arc<Self>,
-        exact: &Exact,
-        cutting: &Cutting<'_>,
-    ) -> Result<Audited, NotReleased> {
-        let Some(numbers) = exact.of.get(cutting.predicate) else { return Ok(Audited::Uncut) };
-        let Cutting { cut, today, .. } = *cutting;
-        let key = Key { subject: cutting.subject.row(), attribute: numbers.attribute };
+    pub(crate) fn audit(self: &Arc<Self>, cutting: &Cutting<'_>) -> Result<Audited, NotReleased> {
+        let Cutting { predicate, cut, today, .. } = *cutting;
+        let key = Key { subject: cutting.subject.row(), attribute: predicate.attribute };
         let by =
-            Made { caller: cutting.caller, predicate: numbers.predicate, day: day_number(today) };
+            Made { caller: cutting.caller, predicate: predicate.number, day: day_number(today) };
         let day = clamped(cut.day(today));
         let mut shard = self.released.shard(key);
         shard.clear(by.day);
@@ -408,8 +385,7 @@ impl Ledger {
         }
         let known = shard.known.get(&key).copied();
         let interval = known.map_or(Interval::NOTHING, |known| known.interval);
-        let implied =
-            |side, as_of, day| Ok(Audited::Implied(numbers.implied(cutting, side, as_of, day)));
+        let implied = |side, as_of, day| Ok(Audited::Implied(cutting.implied(side, as_of, day)));
         if day <= interval.from {
             return implied(Side::From, today, day);
         }
@@ -418,7 +394,7 @@ impl Ledger {
         }
         let is_spent = shard.made(key, by) >= cutting.cuts_per_year;
         let mut ask = Ask { day, as_of: today, otherwise: None };
-        if is_spent || !shard.has_room(key, interval, day, today, &numbers.rules) {
+        if is_spent || !shard.has_room(key, interval, day, today, &predicate.rules) {
             // Cuts never go back in time: what is known is that the date lies after an earlier one.
             let is_known = interval.from != Interval::NOTHING.from;
             let latest = is_known.then(|| cut.latest(interval.from.into(), today)).flatten();
@@ -430,8 +406,8 @@ impl Ledger {
             };
             // Where an answer as of today would leave too little, one as of some weeks ahead may
             // not: if the date lies after that, it does so today, and on every day until then.
-            let ahead = numbers.ahead(&cut, interval, today).filter(|(day, _)| {
-                !is_spent && shard.has_room(key, interval, *day, today, &numbers.rules)
+            let ahead = cutting.ahead(interval).filter(|(day, _)| {
+                !is_spent && shard.has_room(key, interval, *day, today, &predicate.rules)
             });
             let Some((day, as_of)) = ahead else {
                 return implied(Side::From, earlier, clamped(cut.day(earlier)));
@@ -452,7 +428,7 @@ impl Ledger {
             cut,
             today,
             ask,
-            attribute: Arc::clone(&numbers.name),
+            attribute: Arc::clone(&predicate.attribute_id),
             is_last_granted,
             is_held: true,
         }))
@@ -519,22 +495,24 @@ impl std::fmt::Debug for CutReservation {
     }
 }
 
-impl Numbers {
-    fn implied(&self, cutting: &Cutting<'_>, side: Side, as_of: Date, day: i32) -> Implied {
+impl Cutting<'_> {
+    /// The answer as of a date, known because its cut at `day` has the date on that side.
+    fn implied(&self, side: Side, as_of: Date, day: i32) -> Implied {
         let release = Release {
-            attribute: Arc::clone(&self.name),
+            attribute: Arc::clone(&self.predicate.attribute_id),
             day,
             side: Some(side),
             is_new: false,
-            asked_on: cutting.today,
+            asked_on: self.today,
         };
-        Implied { verdict: cutting.cut.verdict(side), as_of, release }
+        Implied { verdict: self.cut.verdict(side), as_of, release }
     }
 
     /// The first cut that leaves enough days after the interval's beginning, and its date; none
     /// where the beginning is not known.
-    fn ahead(&self, cut: &ExactCut, interval: Interval, today: Date) -> Option<(i32, Date)> {
-        let days_min = i64::from(self.rules.interval_days_min?);
+    fn ahead(&self, interval: Interval) -> Option<(i32, Date)> {
+        let Self { cut, today, .. } = *self;
+        let days_min = i64::from(self.predicate.rules.interval_days_min?);
         let target = i64::from(interval.from) + days_min;
         let horizon = today.saturating_add(jiff::Span::new().days(days_min + LEAP_DAYS));
         let date = cut.latest(target - 1, horizon)?.tomorrow().ok()?;

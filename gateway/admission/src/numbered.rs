@@ -1,7 +1,9 @@
-//! Small numbers for names that many counts repeat.
+//! Small numbers for names that many counts repeat, and how both stand in a snapshot.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use minicbor::{Decoder, Encode, Encoder, decode, encode};
 
 /// What stands for a name, in the order in which names were met.
 pub(crate) type Number = u16;
@@ -37,6 +39,36 @@ impl Numbered {
     /// Every name, in the order of the numbers.
     pub fn names(&self) -> &[Arc<str>] {
         &self.names
+    }
+}
+
+impl<C> Encode<C> for Numbered {
+    fn encode<W: encode::Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.array(self.names.len() as u64)?;
+        self.names.iter().try_for_each(|name| encoder.str(name).map(drop))
+    }
+}
+
+/// The numbers here for those of a snapshot, which were given in another order.
+pub(crate) struct Renumbered(Vec<Number>);
+
+impl Renumbered {
+    /// Reads names as [`Numbered`] writes them, and gives each its number here.
+    pub fn read(from: &mut Decoder<'_>, here: &mut Numbered) -> Result<Self, decode::Error> {
+        let names: Vec<String> = from.decode()?;
+        Ok(Self(names.iter().map(|name| here.number(name)).collect()))
+    }
+
+    /// The number here; none for one without a name.
+    pub fn of(&self, number: Number) -> Option<Number> {
+        if number >= NAMES_MAX {
+            return Some(number);
+        }
+        self.0.get(usize::from(number)).copied()
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jumpgate_catalogue::{Attribute, Buckets, Catalogue, Cell, Clock, ExactCut, Histogram, Side};
 
-use super::{Audited, Cutting, FIRST, Interval, exact_predicates};
+use super::{Audited, Cutting, ExactPredicate, FIRST, Interval, exact_predicates};
 use crate::ledger::{Ledger, SubjectNumber};
 
 /// What is left of an attribute's secrecy, month by month.
@@ -173,17 +173,15 @@ impl Interval {
 /// The auditor of an attribute that is asked about exactly, for a caller with a cut a day.
 struct Auditor {
     ledger: Arc<Ledger>,
-    exact: super::Exact,
-    predicate: jumpgate_catalogue::PredicateId,
+    predicate: ExactPredicate,
 }
 
 impl Auditor {
     fn new(catalogue: &Catalogue, attribute: &Attribute) -> Option<Self> {
-        let (predicate, rules) =
-            exact_predicates(catalogue).find(|(_, rules)| rules.id == attribute.id)?;
+        let exact = exact_predicates(catalogue).find(|(_, rules)| rules.id == attribute.id)?;
         let ledger = Arc::new(Ledger::new(TimeZone::UTC));
-        let exact = ledger.released.exact([(predicate.clone(), rules)]);
-        Some(Self { ledger, exact, predicate })
+        let predicate = ledger.released.exact([exact]).into_values().next()?;
+        Some(Self { ledger, predicate })
     }
 
     /// The cut that is told, and the date that the answer is about; none if it is refused.
@@ -196,7 +194,7 @@ impl Auditor {
             caller: 0,
             cuts_per_year: u32::MAX,
         };
-        match self.ledger.audit(&self.exact, &cutting).ok()? {
+        match self.ledger.audit(&cutting).ok()? {
             Audited::Uncut => None,
             Audited::Implied(implied) => Some((i64::from(implied.release.day), implied.as_of)),
             Audited::Cut(reservation) => {

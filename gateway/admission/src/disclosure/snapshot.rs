@@ -9,9 +9,9 @@ use std::thread;
 
 use minicbor::{Decoder, Encoder, decode, encode};
 
-use super::{Interval, Key, Known, Made, Names, Released, Shard};
+use super::{Interval, Key, Known, Made, Released, Shard};
 use crate::ledger::SHARDS;
-use crate::numbered::{NAMES_MAX, Number, locked};
+use crate::numbered::{Renumbered, locked};
 
 impl Released {
     /// Adds everything but cuts on their way: those made from entries are none.
@@ -21,12 +21,7 @@ impl Released {
     ) -> Result<(), encode::Error<Infallible>> {
         to.array(4)?;
         let names = locked(&self.names);
-        for numbered in [&names.attributes, &names.predicates, &names.callers] {
-            to.array(numbered.names().len() as u64)?;
-            for name in numbered.names() {
-                to.str(name)?;
-            }
-        }
+        to.encode(&names.attributes)?.encode(&names.predicates)?.encode(&names.callers)?;
         drop(names);
         to.array(2 * self.shards.len() as u64)?;
         for shard in &self.shards {
@@ -56,13 +51,13 @@ impl Released {
         if from.array()? != Some(4) {
             return Err(decode::Error::message("intervals of another form"));
         }
-        let texts: [Vec<String>; 3] = [from.decode()?, from.decode()?, from.decode()?];
         let mut names = locked(&self.names);
-        let Names { attributes, predicates, callers } = &mut *names;
-        let numbers = [(attributes, &texts[0]), (predicates, &texts[1]), (callers, &texts[2])]
-            .map(|(numbered, texts)| texts.iter().map(|it| numbered.number(it)).collect());
+        let numbers = Numbers {
+            attributes: Renumbered::read(from, &mut names.attributes)?,
+            predicates: Renumbered::read(from, &mut names.predicates)?,
+            callers: Renumbered::read(from, &mut names.callers)?,
+        };
         drop(names);
-        let numbers = Numbers(numbers);
         if from.array()? != Some(2 * SHARDS as u64) {
             return Err(decode::Error::message("intervals of other shards"));
         }
@@ -106,24 +101,19 @@ impl Shard {
             let (key, row) = read_key(row, numbers)?;
             let (row, _) = row.as_chunks::<2>();
             let [caller, predicate, day] = *row else { return None };
-            let caller = numbers.of(CALLER, u16::from_be_bytes(caller))?;
-            let predicate = numbers.of(PREDICATE, u16::from_be_bytes(predicate))?;
+            let caller = numbers.callers.of(u16::from_be_bytes(caller))?;
+            let predicate = numbers.predicates.of(u16::from_be_bytes(predicate))?;
             self.add(key, Made { caller, predicate, day: u16::from_be_bytes(day) });
         }
         Some(())
     }
 }
 
-/// The numbers here for those of a snapshot: of attributes, predicates and callers.
-struct Numbers([Vec<Number>; 3]);
-
-impl Numbers {
-    fn of(&self, of: usize, number: Number) -> Option<Number> {
-        if number >= NAMES_MAX {
-            return Some(number);
-        }
-        self.0[of].get(usize::from(number)).copied()
-    }
+/// The numbers here for those of a snapshot.
+struct Numbers {
+    attributes: Renumbered,
+    predicates: Renumbered,
+    callers: Renumbered,
 }
 
 fn write_key(key: &Key, to: &mut Vec<u8>) {
@@ -134,13 +124,10 @@ fn write_key(key: &Key, to: &mut Vec<u8>) {
 fn read_key<'a>(row: &'a [u8], numbers: &Numbers) -> Option<(Key, &'a [u8])> {
     let (subject, row) = row.split_first_chunk::<4>()?;
     let (attribute, row) = row.split_first_chunk::<2>()?;
-    let attribute = numbers.of(ATTRIBUTE, u16::from_be_bytes(*attribute))?;
+    let attribute = numbers.attributes.of(u16::from_be_bytes(*attribute))?;
     Some((Key { subject: u32::from_be_bytes(*subject), attribute }, row))
 }
 
-const ATTRIBUTE: usize = 0;
-const PREDICATE: usize = 1;
-const CALLER: usize = 2;
 const KEY_BYTES: usize = 6;
 /// Key, first day, day after the last.
 const KNOWN_BYTES: usize = KEY_BYTES + 8;

@@ -20,7 +20,7 @@ use super::{
     SubjectNumber, signed,
 };
 use crate::disclosure::exact_predicates;
-use crate::numbered::{Number, locked};
+use crate::numbered::{Number, Renumbered, locked};
 
 /// Counts on their way from entries to a [`Ledger`].
 pub struct Rebuild {
@@ -199,12 +199,7 @@ impl Rebuild {
         to.array(PARTS)?.u32(FORM)?.str(ledger.calendar.zone())?.u64(since_ms)?;
         to.encode(&self.met)?.bool(self.follows)?;
         let names = locked(&ledger.names);
-        for numbered in [&names.callers, &names.departments, &names.families] {
-            to.array(numbered.names().len() as u64)?;
-            for name in numbered.names() {
-                to.str(name)?;
-            }
-        }
+        to.encode(&names.callers)?.encode(&names.departments)?.encode(&names.families)?;
         drop(names);
         let totals = locked(&ledger.totals);
         to.array(totals.len() as u64)?;
@@ -270,11 +265,10 @@ impl Rebuild {
     /// which has begun with the catalogue's families.
     fn read(&mut self, from: &mut Decoder<'_>) -> Result<(), decode::Error> {
         let ledger = Arc::clone(&self.ledger);
-        let texts: [Vec<String>; 3] = [from.decode()?, from.decode()?, from.decode()?];
         let mut names = locked(&ledger.names);
-        let callers = Numbers(texts[0].iter().map(|it| names.callers.number(it)).collect());
-        let departments = Numbers(texts[1].iter().map(|it| names.departments.number(it)).collect());
-        let families = Numbers(texts[2].iter().map(|it| names.families.number(it)).collect());
+        let callers = Numbers(Renumbered::read(from, &mut names.callers)?);
+        let departments = Numbers(Renumbered::read(from, &mut names.departments)?);
+        let families = Numbers(Renumbered::read(from, &mut names.families)?);
         drop(names);
         let mut totals = locked(&ledger.totals);
         for _ in 0..length(from)? {
@@ -306,16 +300,12 @@ impl Rebuild {
     }
 }
 
-/// The ledger's numbers for those of a snapshot.
-struct Numbers(Vec<Number>);
+/// The ledger's numbers for those of a snapshot, none of which may be without a name.
+struct Numbers(Renumbered);
 
 impl Numbers {
     fn of(&self, number: Number) -> Result<Number, decode::Error> {
-        if number >= crate::numbered::NAMES_MAX {
-            return Ok(number);
-        }
-        let unknown = || decode::Error::message("a number without a name");
-        self.0.get(usize::from(number)).copied().ok_or_else(unknown)
+        self.0.of(number).ok_or_else(|| decode::Error::message("a number without a name"))
     }
 }
 
