@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use jumpgate_admission::{
-    Admission, AdmissionPlan, AdmissionSettings, CallerFacts, Channel, DefaultClock, Ledger,
+    Admission, AdmissionPlan, AdmissionSettings, CallerFacts, Channel, DefaultClock, Desk, Ledger,
     PolicyFile, Rebuild, Settled, SubjectNumber,
 };
 use jumpgate_catalogue::{CallerId, Catalogue, Query, QueryId, Question, Verdict};
@@ -59,7 +59,8 @@ fn main() -> Result<(), Fault> {
                 let subject = SubjectNumber(round as u64 * 7919 % SUBJECTS);
                 if admission.check_caller(caller).is_ok()
                     && let Ok(charged) = admission.charge(caller)
-                    && let asked = admission.admit(caller, None, (&query, subject), deadline)
+                    && let asked =
+                        admission.admit(caller, Desk::Claimed, (&query, subject), deadline)
                     && let Ok(mut permit) = asked.await
                 {
                     charged.charge.keep(now_ms);

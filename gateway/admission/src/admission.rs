@@ -25,11 +25,9 @@ use crate::ledger::{
     Asking, AskingLimits, Charge, Families, Ledger, NotReserved, Reservation, Scope, SubjectNumber,
 };
 use crate::numbered::Number;
-use crate::policy::{Decision, Policy, PolicyQuestion, RuleId};
+use crate::policy::{Decision, Desk, Policy, PolicyQuestion, RuleId};
 use crate::quota::{AllotmentNames, Limiter, QuotaReading};
-use crate::settings::{
-    AdmissionPlan, Allotment, CallerLimits, DepartmentSettings, Quota, RoleName,
-};
+use crate::settings::{AdmissionPlan, Allotment, CallerLimits, DepartmentSettings, Quota};
 
 /// Decides whether a query may be asked now. One for the whole gateway; shared by reference.
 pub struct Admission<C: Clock = DefaultClock> {
@@ -236,8 +234,8 @@ impl<C: Clock + Clone> Admission<C> {
         (self.civil_now)().timestamp().as_millisecond()
     }
 
-    /// Every check after the caller's own quota; `operator` has the roles that a signed token gives
-    /// the operator, or is none without one, and `subject` is the query's. Waits at the
+    /// Every check after the caller's own quota; `desk` is what is known of the people at the
+    /// caller's, and `subject` is the query's. Waits at the
     /// department's bulkhead only, for at most its `wait_ms_max` and never past `deadline`.
     /// Dropping the future gives everything back.
     ///
@@ -248,7 +246,7 @@ impl<C: Clock + Clone> Admission<C> {
     pub async fn admit(
         &self,
         caller: &CallerId,
-        operator: Option<&[RoleName]>,
+        desk: Desk<'_>,
         (query, subject): (&Query, SubjectNumber),
         deadline: Instant,
     ) -> Result<Permit<C>, Box<Rejected>> {
@@ -256,8 +254,7 @@ impl<C: Clock + Clone> Admission<C> {
             // A query of another catalogue than the plan was checked against.
             return Err(Rejected::new(Denied::NotGranted, None, Vec::new()));
         };
-        let asker = (caller, operator);
-        let admitted = self.permit(department, asker, (query, subject), deadline).await;
+        let admitted = self.permit(department, (caller, desk), (query, subject), deadline).await;
         let denied = admitted.as_ref().err().map(|(denied, ..)| denied);
         department.count_admission(denied);
         admitted.map_err(|(denied, rule, quotas)| Rejected::new(denied, rule, quotas))
@@ -266,7 +263,7 @@ impl<C: Clock + Clone> Admission<C> {
     async fn permit(
         &self,
         department: &Arc<Department<C>>,
-        (caller, operator): (&CallerId, Option<&[RoleName]>),
+        (caller, desk): (&CallerId, Desk<'_>),
         (query, subject): (&Query, SubjectNumber),
         deadline: Instant,
     ) -> Result<Permit<C>, (Denied, Option<RuleId>, Vec<QuotaReading>)> {
@@ -276,7 +273,7 @@ impl<C: Clock + Clone> Admission<C> {
             purpose: query.purpose(),
             subject_kind: &query.subject().kind().id,
             has_case: query.case().is_some(),
-            operator,
+            desk,
         };
         let rule = match self.policy.decide(&question, || (self.civil_now)()) {
             Decision::Permitted(rule) => rule,
@@ -313,13 +310,13 @@ impl<C: Clock + Clone> Admission<C> {
     ) -> Result<Audited, NotReleased> {
         let Some(cut) = query.exact_cut() else { return Ok(Audited::Uncut) };
         // Only rules that grant some permit an exact question, and only to a configured caller.
-        let granted = self.policy.cuts_per_year(rule).zip(self.callers.get(caller));
+        let granted = self.policy.exact_grant(rule).zip(self.callers.get(caller));
         let exact = self.exact.get(&query.predicate().id);
-        let Some(((cuts_per_year, quotas), predicate)) = granted.zip(exact) else {
+        let Some(((grant, quotas), predicate)) = granted.zip(exact) else {
             return Err(NotReleased::CutsSpent { granted: 0 });
         };
         let (caller, today) = (quotas.cutter, query.as_of());
-        let cutting = Cutting { predicate, cut, today, subject, caller, cuts_per_year };
+        let cutting = Cutting { predicate, cut, today, subject, caller, grant };
         self.ledger.audit(&cutting)
     }
 

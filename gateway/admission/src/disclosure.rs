@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::civil::{Date, date};
 use jumpgate_catalogue::{
-    Attribute, CallerId, Catalogue, Clock, ExactCut, PredicateId, Release, Side, Verdict,
+    Attribute, CallerId, Catalogue, Clock, ExactCut, PredicateId, Release, Side, Verdict, Way,
 };
 
 use crate::ledger::{Day, Ledger, SHARD_COUNTS_MAX, SHARDS, SubjectNumber};
@@ -62,6 +62,8 @@ pub struct CutMade {
     pub caller: Arc<str>,
     /// What was asked.
     pub predicate: Arc<str>,
+    /// True if it was made past the auditor, by two operators.
+    pub is_break_glass: bool,
 }
 
 /// An exact predicate, with the numbers that it and its attribute have here.
@@ -92,8 +94,16 @@ pub(crate) struct Cutting<'a> {
     pub today: Date,
     pub subject: SubjectNumber,
     pub caller: Number,
-    /// Cuts that the department grants the caller about one person in 365 days.
+    pub grant: ExactGrant,
+}
+
+/// What a department's rule grants of exact answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExactGrant {
+    /// Cuts of a caller about one person in 365 days.
     pub cuts_per_year: u32,
+    /// True if they pass the auditor, and take two operators each.
+    pub is_break_glass: bool,
 }
 
 /// What becomes of a question that may be asked.
@@ -208,7 +218,7 @@ impl Released {
         let names = locked(&self.names);
         let known = (0..).zip(names.attributes.names()).filter_map(|(attribute, name)| {
             let key = Key { subject: subject.row(), attribute };
-            Some((Arc::clone(name), self.shard(key).known.get(&key)?.interval))
+            Some((Arc::clone(name), self.shard(key).known.get(&key)?.told()?))
         });
         known.collect()
     }
@@ -221,7 +231,7 @@ impl Released {
             let key = Key { subject: subject.row(), attribute };
             let shard = self.shard(key);
             let first = shard.known.get(&key).and_then(|known| known.made);
-            for Made { caller, predicate, day } in
+            for Made { caller, predicate, day, is_break_glass } in
                 first.into_iter().chain(shard.more.get(&key).into_iter().flatten().copied())
             {
                 let named = names.callers.name(caller).zip(names.predicates.name(predicate));
@@ -229,6 +239,7 @@ impl Released {
                     day: date_of(day),
                     caller: Arc::clone(caller),
                     predicate: Arc::clone(predicate),
+                    is_break_glass,
                 }));
             }
         }
@@ -251,14 +262,18 @@ impl Released {
             let attribute = names.attributes.number(&release.attribute);
             let (caller, predicate) =
                 (names.callers.number(caller), names.predicates.number(predicate));
-            (Key { subject: subject.row(), attribute }, Made { caller, predicate, day })
+            let is_break_glass = release.way == Way::BreakGlass;
+            let made = Made { caller, predicate, day, is_break_glass };
+            (Key { subject: subject.row(), attribute }, made)
         };
         let mut shard = self.shard(key);
         let known = shard.known.entry(key).or_insert(Known::NOTHING);
-        // What is on record was told, also where it contradicts something.
-        let told = known.interval.told(release.day, side, release.asked_on);
-        known.interval = told.unwrap_or(known.interval);
-        if release.is_new {
+        if release.way != Way::BreakGlass {
+            // What is on record was told, also where it contradicts something.
+            let told = known.interval.told(release.day, side, release.asked_on);
+            known.interval = told.unwrap_or(known.interval);
+        }
+        if release.way != Way::Implied {
             shard.add(key, made);
         }
     }
@@ -287,7 +302,7 @@ impl Released {
         shard.frozen.insert(row);
         let known = (0..).zip(names.attributes.names()).filter_map(|(attribute, name)| {
             let known = shard.known.get(&Key { subject: row, attribute })?;
-            Some((Arc::clone(name), known.interval))
+            Some((Arc::clone(name), known.told()?))
         });
         Some(known.collect())
     }
@@ -373,11 +388,11 @@ impl Ledger {
 
     /// Decides what becomes of an exact question, by what was released and is on its way.
     pub(crate) fn audit(self: &Arc<Self>, cutting: &Cutting<'_>) -> Result<Audited, NotReleased> {
-        let Cutting { predicate, cut, today, .. } = *cutting;
+        let Cutting { predicate, cut, today, caller, grant, .. } = *cutting;
+        let is_break_glass = grant.is_break_glass;
         let key = Key { subject: cutting.subject.row(), attribute: predicate.attribute };
-        let by =
-            Made { caller: cutting.caller, predicate: predicate.number, day: day_number(today) };
-        let day = clamped(cut.day(today));
+        let day = day_number(today);
+        let by = Made { caller, predicate: predicate.number, day, is_break_glass };
         let mut shard = self.released.shard(key);
         shard.clear(by.day);
         if shard.frozen.contains(&key.subject) {
@@ -385,41 +400,21 @@ impl Ledger {
         }
         let known = shard.known.get(&key).copied();
         let interval = known.map_or(Interval::NOTHING, |known| known.interval);
-        let implied = |side, as_of, day| Ok(Audited::Implied(cutting.implied(side, as_of, day)));
-        if day <= interval.from {
-            return implied(Side::From, today, day);
-        }
-        if day >= interval.until {
-            return implied(Side::Before, today, day);
-        }
-        let is_spent = shard.made(key, by) >= cutting.cuts_per_year;
-        let mut ask = Ask { day, as_of: today, otherwise: None };
-        if is_spent || !shard.has_room(key, interval, day, today, &predicate.rules) {
-            // Cuts never go back in time: what is known is that the date lies after an earlier one.
-            let is_known = interval.from != Interval::NOTHING.from;
-            let latest = is_known.then(|| cut.latest(interval.from.into(), today)).flatten();
-            let Some(earlier) = latest else {
-                return Err(match is_spent {
-                    true => NotReleased::CutsSpent { granted: cutting.cuts_per_year },
-                    false => NotReleased::TooLittleLeft,
-                });
-            };
-            // Where an answer as of today would leave too little, one as of some weeks ahead may
-            // not: if the date lies after that, it does so today, and on every day until then.
-            let ahead = cutting.ahead(interval).filter(|(day, _)| {
-                !is_spent && shard.has_room(key, interval, *day, today, &predicate.rules)
-            });
-            let Some((day, as_of)) = ahead else {
-                return implied(Side::From, earlier, clamped(cut.day(earlier)));
-            };
-            ask = Ask { day, as_of, otherwise: Some(earlier) };
-        }
+        let is_spent = shard.made(key, by) >= grant.cuts_per_year;
+        let ask = if is_break_glass {
+            cutting.ask_past(is_spent)?
+        } else {
+            match cutting.ask_within(&shard, key, interval, is_spent)? {
+                Ok(ask) => ask,
+                Err(implied) => return Ok(Audited::Implied(implied)),
+            }
+        };
         if known.is_none() && shard.known.len() + shard.open.len() >= SHARD_COUNTS_MAX {
             return Err(NotReleased::Full);
         }
         let open = Open { day: ask.day, by };
         shard.open.entry(key).or_default().push(open);
-        let is_last_granted = shard.made(key, by) >= cutting.cuts_per_year;
+        let is_last_granted = shard.made(key, by) >= grant.cuts_per_year;
         drop(shard);
         Ok(Audited::Cut(CutReservation {
             ledger: Arc::clone(self),
@@ -442,6 +437,11 @@ impl CutReservation {
         self.is_last_granted
     }
 
+    /// True if it passes the auditor.
+    pub fn is_break_glass(&self) -> bool {
+        self.open.by.is_break_glass
+    }
+
     /// The date that the department is to be asked about: that of the question, or a later one.
     pub fn as_of(&self) -> Date {
         self.ask.as_of
@@ -457,7 +457,7 @@ impl CutReservation {
             attribute: Arc::clone(&self.attribute),
             day: self.open.day,
             side,
-            is_new: true,
+            way: if self.is_break_glass() { Way::BreakGlass } else { Way::Cut },
             asked_on: self.today,
         };
         let Some(side) = side else {
@@ -466,7 +466,9 @@ impl CutReservation {
         let mut shard = self.ledger.released.shard(self.key);
         let known = shard.known.get(&self.key).copied().unwrap_or(Known::NOTHING);
         let told = known.interval.told(self.open.day, side, self.today).ok_or(Contradiction)?;
-        shard.known.insert(self.key, Known { interval: told, ..known });
+        // What others are told must not tell them what this caller alone was told.
+        let interval = if self.is_break_glass() { known.interval } else { told };
+        shard.known.insert(self.key, Known { interval, ..known });
         shard.add(self.key, self.open.by);
         shard.close(self.key, self.open);
         drop(shard);
@@ -496,13 +498,60 @@ impl std::fmt::Debug for CutReservation {
 }
 
 impl Cutting<'_> {
+    /// What the department is asked past the auditor: what the question says.
+    fn ask_past(&self, is_spent: bool) -> Result<Ask, NotReleased> {
+        if is_spent {
+            return Err(self.spent());
+        }
+        Ok(Ask { day: clamped(self.cut.day(self.today)), as_of: self.today, otherwise: None })
+    }
+
+    /// What the department is asked, or what follows from what was released.
+    fn ask_within(
+        &self,
+        shard: &Shard,
+        key: Key,
+        interval: Interval,
+        is_spent: bool,
+    ) -> Result<Result<Ask, Implied>, NotReleased> {
+        let Self { predicate, cut, today, .. } = *self;
+        let day = clamped(cut.day(today));
+        if day <= interval.from {
+            return Ok(Err(self.implied(Side::From, today, day)));
+        }
+        if day >= interval.until {
+            return Ok(Err(self.implied(Side::Before, today, day)));
+        }
+        let has_room =
+            |day| !is_spent && shard.has_room(key, interval, day, today, &predicate.rules);
+        if has_room(day) {
+            return Ok(Ok(Ask { day, as_of: today, otherwise: None }));
+        }
+        // Cuts never go back in time: what is known is that the date lies after an earlier one.
+        let is_known = interval.from != Interval::NOTHING.from;
+        let latest = is_known.then(|| cut.latest(interval.from.into(), today)).flatten();
+        let Some(earlier) = latest else {
+            return Err(if is_spent { self.spent() } else { NotReleased::TooLittleLeft });
+        };
+        // Where an answer as of today would leave too little, one as of some weeks ahead may not:
+        // if the date lies after that, it does so today, and on every day until then.
+        Ok(match self.ahead(interval).filter(|(day, _)| has_room(*day)) {
+            Some((day, as_of)) => Ok(Ask { day, as_of, otherwise: Some(earlier) }),
+            None => Err(self.implied(Side::From, earlier, clamped(cut.day(earlier)))),
+        })
+    }
+
+    fn spent(&self) -> NotReleased {
+        NotReleased::CutsSpent { granted: self.grant.cuts_per_year }
+    }
+
     /// The answer as of a date, known because its cut at `day` has the date on that side.
     fn implied(&self, side: Side, as_of: Date, day: i32) -> Implied {
         let release = Release {
             attribute: Arc::clone(&self.predicate.attribute_id),
             day,
             side: Some(side),
-            is_new: false,
+            way: Way::Implied,
             asked_on: self.today,
         };
         Implied { verdict: self.cut.verdict(side), as_of, release }

@@ -40,8 +40,8 @@ pub use in_flight::{InFlight, InFlightGuard};
 pub use ledger::{Charge, Ledger, Rebuild, Reservation, SnapshotFault, SubjectNumber};
 pub use maintenance::{NoticeSettings, WindowSettings};
 pub use policy::{
-    Decision, Explained, Policy, PolicyQuestion, ROLES_MAX, RuleId, SignatureFault, SignedRules,
-    Weighed, department_key,
+    Decision, Desk, Explained, Policy, PolicyQuestion, ROLES_MAX, RuleId, SignatureFault,
+    SignedRules, Weighed, department_key,
 };
 pub use quota::{QuotaReading, RateLimitHeaders, rate_limit_headers};
 pub use settings::{

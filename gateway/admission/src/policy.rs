@@ -19,6 +19,7 @@ use jumpgate_catalogue::{
     CallerId, Catalogue, Clock, Digest, LegalBasis, Predicate, PredicateId, Purpose, SubjectKindId,
 };
 
+use crate::disclosure::ExactGrant;
 use crate::settings::{CallerFacts, Channel, Mistakes, PolicySettings, RoleName};
 
 mod rule;
@@ -47,8 +48,29 @@ pub struct PolicyQuestion<'a> {
     pub subject_kind: &'a SubjectKindId,
     /// Whether the caller has named a case.
     pub has_case: bool,
+    /// What is known of the people at the caller's desk.
+    pub desk: Desk<'a>,
+}
+
+/// What is known of the people at a caller's desk, as rules see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desk<'a> {
+    /// What the caller says of them.
+    Claimed,
+    /// A signed token gives the operator these roles.
+    Proven(&'a [RoleName]),
+    /// Two operators' tokens ask together, past the auditor; these are the roles of the first.
+    Two(&'a [RoleName]),
+}
+
+impl<'a> Desk<'a> {
     /// The roles that a signed token gives the operator; none without such a token.
-    pub operator: Option<&'a [RoleName]>,
+    fn roles(self) -> Option<&'a [RoleName]> {
+        match self {
+            Self::Claimed => None,
+            Self::Proven(roles) | Self::Two(roles) => Some(roles),
+        }
+    }
 }
 
 /// What the policy says to a question, with the rule that decided.
@@ -85,7 +107,9 @@ struct Asker {
 struct Cell {
     target: Arc<Target>,
     slice: Arc<Slice>,
-    /// By purpose, subject kind and case; made with the first question.
+    /// Of two operators who ask past the auditor; none where nobody can.
+    break_glass: Option<Arc<Slice>>,
+    /// Of the others, by purpose, subject kind and case; made with the first question.
     kept: OnceLock<Box<[OnceLock<Decision>]>>,
 }
 
@@ -95,6 +119,15 @@ struct Target {
     legal_bases: Vec<LegalBasis>,
     action: EntityUid,
     resource: EntityUid,
+}
+
+/// Which of the rules that permit can be about a question.
+#[derive(Clone, Copy)]
+enum RuleWay {
+    /// All but those that are for two operators.
+    Usual,
+    /// Those that grant exact answers, past the auditor or not.
+    Exact { is_break_glass: bool },
 }
 
 /// The rules that can be about a question.
@@ -158,11 +191,13 @@ impl Policy {
     /// What the rules say to a question. `now` is asked only if one of them looks at the time.
     pub fn decide(&self, question: &PolicyQuestion<'_>, now: impl FnOnce() -> Zoned) -> Decision {
         let Some((asker, cell)) = self.cell(question) else { return Decision::NotGranted };
-        if cell.slice.rules.is_empty() {
+        let Some(slice) = cell.slice_for(question.desk) else { return Decision::NotGranted };
+        if slice.rules.is_empty() {
             return Decision::NotGranted;
         }
         let Some(place) = cell.place(question) else { return Decision::NotGranted };
-        if cell.slice.time_use == TimeUse::Never && !cell.slice.looks_at_operator {
+        let is_kept = slice.time_use == TimeUse::Never && !slice.looks_at_operator;
+        if is_kept && !matches!(question.desk, Desk::Two(_)) {
             let kept =
                 cell.kept.get_or_init(|| (0..cell.places()).map(|_| OnceLock::new()).collect());
             let kept = kept.get(place).map(|kept| {
@@ -187,8 +222,10 @@ impl Policy {
     ) -> Decision {
         let asked = Asked::of(question, asker, cell);
         let request = asked.and_then(|asked| asker.request(cell, &asked, moment));
-        let Some(request) = request else { return Decision::NotGranted };
-        self.weigh(&cell.slice.set, &request)
+        let Some((request, slice)) = request.zip(cell.slice_for(question.desk)) else {
+            return Decision::NotGranted;
+        };
+        self.weigh(&slice.set, &request)
     }
 
     fn weigh(&self, set: &PolicySet, request: &Request) -> Decision {
@@ -231,10 +268,9 @@ impl Policy {
         self.digest
     }
 
-    /// Cuts that a rule grants a caller about one person in 365 days; none if it grants no exact
-    /// answers.
-    pub fn cuts_per_year(&self, rule: &str) -> Option<u32> {
-        self.rules.iter().find(|it| &*it.id == rule)?.cuts_per_year
+    /// What a rule grants of exact answers; none if it grants none.
+    pub(crate) fn exact_grant(&self, rule: &str) -> Option<ExactGrant> {
+        self.rules.iter().find(|it| &*it.id == rule)?.exact
     }
 
     /// How many rules there are.
@@ -273,6 +309,18 @@ impl Asker {
 }
 
 impl Cell {
+    fn slice_for(&self, desk: Desk<'_>) -> Option<&Slice> {
+        match desk {
+            Desk::Claimed | Desk::Proven(_) => Some(&self.slice),
+            Desk::Two(_) => self.break_glass.as_deref(),
+        }
+    }
+
+    /// The rules about questions of either way.
+    fn slices(&self) -> impl Iterator<Item = &Slice> {
+        std::iter::once(&*self.slice).chain(self.break_glass.as_deref())
+    }
+
     /// How many questions differ for rules that do not look at the time.
     fn places(&self) -> usize {
         let predicate = &self.target.predicate;
@@ -291,7 +339,8 @@ impl Cell {
 impl<'a> Asked<'a> {
     /// None if the predicate is never asked for the question's purpose.
     fn of(question: &PolicyQuestion<'a>, asker: &Asker, cell: &'a Cell) -> Option<Self> {
-        let PolicyQuestion { purpose, subject_kind, has_case, operator, .. } = *question;
+        let PolicyQuestion { purpose, subject_kind, has_case, desk, .. } = *question;
+        let operator = desk.roles();
         let (channel, legal_basis) = (asker.facts.channel, cell.target.legal_basis(purpose)?);
         Some(Self { purpose, legal_basis, subject_kind, has_case, channel, operator })
     }
@@ -393,11 +442,15 @@ fn askers(
 ) -> HashMap<CallerId, Asker> {
     // Most pairs share their rules with others.
     let mut slices: BTreeMap<Vec<usize>, Arc<Slice>> = BTreeMap::new();
-    let mut slice = |principal: &EntityUid, target: &Target| {
-        let is_exact = target.predicate.clock == Clock::Exact;
+    let mut slice = |principal: &EntityUid, target: &Target, way: RuleWay| {
         let about = |rule: &Rule| {
-            let grants = !is_exact || !rule.permits() || rule.cuts_per_year.is_some();
-            grants && rule.is_about(principal, &target.action, &target.resource)
+            let can = match way {
+                RuleWay::Usual => rule.exact.is_none_or(|exact| !exact.is_break_glass),
+                RuleWay::Exact { is_break_glass } => {
+                    rule.exact.is_some_and(|exact| exact.is_break_glass == is_break_glass)
+                }
+            };
+            (can || !rule.permits()) && rule.is_about(principal, &target.action, &target.resource)
         };
         let of = (0..rules.len()).filter(|&at| about(&rules[at])).collect();
         let make = |of: &Vec<usize>| Arc::new(Slice::of(rules, of.clone()));
@@ -408,8 +461,18 @@ fn askers(
     let of_caller = |(id, facts): (&CallerId, &CallerFacts)| {
         let principal: EntityUid = schema::reference(schema::CALLER, id).parse().ok()?;
         let cells = targets.iter().map(|target| {
-            let (slice, target) = (slice(&principal, target), Arc::clone(target));
-            (target.predicate.id.clone(), Cell { target, slice, kept: OnceLock::new() })
+            let is_exact = target.predicate.clock == Clock::Exact;
+            let exact = |is_break_glass| RuleWay::Exact { is_break_glass };
+            let usual = if is_exact { exact(false) } else { RuleWay::Usual };
+            // Only people with tokens can be two.
+            let can_break = is_exact && facts.operator_roles.is_some();
+            let cell = Cell {
+                slice: slice(&principal, target, usual),
+                break_glass: can_break.then(|| slice(&principal, target, exact(true))),
+                target: Arc::clone(target),
+                kept: OnceLock::new(),
+            };
+            (target.predicate.id.clone(), cell)
         });
         let cells = cells.collect();
         let operators = match facts.operator_roles.as_deref() {

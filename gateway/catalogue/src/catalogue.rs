@@ -19,7 +19,7 @@ mod predicate;
 mod reader;
 
 pub use attribute::{
-    Attribute, Buckets, Cut, CutUnit, ExactCut, FinestCells, Follows, Histogram, Release, Side,
+    Attribute, Buckets, Cut, CutUnit, ExactCut, FinestCells, Follows, Histogram, Release, Side, Way,
 };
 pub use predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 

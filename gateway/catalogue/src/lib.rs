@@ -16,7 +16,7 @@ mod verdict;
 pub use catalogue::{
     Attribute, Buckets, Catalogue, CatalogueMistake, Cell, Clock, Cut, CutUnit, ExactCut,
     FinestCells, Follows, Histogram, ParameterKind, ParameterSpec, Predicate, Release, Side,
-    Timing,
+    Timing, Way,
 };
 pub use fault::{Blame, Fault, FaultCode};
 pub use ids::{

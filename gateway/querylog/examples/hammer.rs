@@ -185,6 +185,7 @@ async fn one_task(log: QueryLog, turns: Arc<Turns>, until: Until) {
             case: Some("2026/000123"),
             operator: Some("desk 7"),
             operator_issuer: None,
+            second_operator: None,
             request_token: log.request_token(&caller, identifier.as_bytes()),
             rule: Some("counter"),
             as_of: date(2026, 1, 1),

@@ -80,7 +80,8 @@ impl Composer<'_> {
         subject: SubjectRow,
     ) -> Result<(Composed, Asked), LogUnavailable> {
         let pseudonym = self.pseudonym(ask.department, &subject);
-        let entry = self.question_entry(Kind::Ask, ask, pseudonym);
+        let kind = if ask.second_operator.is_some() { Kind::BreakGlass } else { Kind::Ask };
+        let entry = self.question_entry(kind, ask, pseudonym);
         let asked = Asked {
             query_id: ask.query_id,
             time_ms: self.time_ms,
@@ -273,7 +274,7 @@ impl Composer<'_> {
         let as_of = date_text(ask.as_of);
         let parameters =
             if ask.parameters.is_empty() { None } else { Some(parameters_cbor(ask.parameters)) };
-        let mut values: Vec<FieldValue<'_>> = Vec::with_capacity(7);
+        let mut values: Vec<FieldValue<'_>> = Vec::with_capacity(8);
         values.push((FieldId::AsOf, &as_of));
         values.extend(ask.operator.map(|text| (FieldId::Operator, text.as_bytes())));
         values.extend(ask.case.map(|text| (FieldId::Case, text.as_bytes())));
@@ -282,6 +283,8 @@ impl Composer<'_> {
         values.extend(parameters.as_ref().map(|cbor| (FieldId::Parameters, &cbor[..])));
         let issuer = ask.operator_issuer.map(|text| (FieldId::OperatorIssuer, text.as_bytes()));
         values.extend(issuer);
+        let second = ask.second_operator.map(|text| (FieldId::SecondOperator, text.as_bytes()));
+        values.extend(second);
         self.record(entry, &values, subject)
     }
 
@@ -332,7 +335,7 @@ impl Composer<'_> {
         }
         crate::frame::write_record_header(&mut record, entry_end - RECORD_HEADER_BYTES);
         let effect = match (entry.kind, entry.ask) {
-            (Kind::Ask, _) => Effect::Opens,
+            (kind, _) if kind.opens() => Effect::Opens,
             (_, Some(ask)) => Effect::Closes(ask),
             (_, None) => Effect::Neither,
         };

@@ -439,7 +439,7 @@ fn shape_of(kind: Kind) -> (u32, u32) {
     let question =
         head | set(&[QUERY_ID, CALLER, DEPARTMENT, PREDICATE, PURPOSE, PSEUDONYM, EPOCH]);
     match kind {
-        Kind::Ask => and_maybe(question | digests | set(&[FIELDS]), &[RULE]),
+        Kind::Ask | Kind::BreakGlass => and_maybe(question | digests | set(&[FIELDS]), &[RULE]),
         Kind::Answer => exactly(question | set(&[ASK, FIELDS])),
         Kind::Refused => and_maybe(question | digests | set(&[FIELDS, CODE]), &[RULE]),
         Kind::Failed => exactly(question | set(&[ASK, FIELDS, CODE])),

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 
 use jiff::civil::Date;
-use jumpgate_catalogue::{ParameterValue, Reason, Release, Side, Verdict};
+use jumpgate_catalogue::{ParameterValue, Reason, Release, Side, Verdict, Way};
 use minicbor::{Decoder, Encoder};
 use ring::digest::{Context, SHA256};
 use zeroize::Zeroizing;
@@ -62,11 +62,13 @@ pub enum FieldId {
     OperatorIssuer = 15,
     /// What an exact answer tells of somebody's date.
     Release = 16,
+    /// The other person, of the same issuer, with whom the operator asks past the auditor, UTF-8.
+    SecondOperator = 17,
 }
 
 impl FieldId {
     /// Every id, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Verdict,
         Self::AsOf,
         Self::NextAsOf,
@@ -83,6 +85,7 @@ impl FieldId {
         Self::Position,
         Self::OperatorIssuer,
         Self::Release,
+        Self::SecondOperator,
     ];
 
     /// The number in the format.
@@ -114,6 +117,7 @@ impl FieldId {
             Self::Position => "position",
             Self::OperatorIssuer => "operator_issuer",
             Self::Release => "release",
+            Self::SecondOperator => "second_operator",
         }
     }
 }
@@ -255,7 +259,7 @@ impl Fields {
     /// What an exact answer tells.
     pub fn release(&self) -> Option<Release> {
         let value = self.value(FieldId::Release)?;
-        let (&[side, is_new, days @ ..], attribute) = value.split_first_chunk::<10>()?;
+        let (&[side, way, days @ ..], attribute) = value.split_first_chunk::<10>()?;
         let [d0, d1, d2, d3, a0, a1, a2, a3] = days;
         let side = match side {
             0 => None,
@@ -263,16 +267,17 @@ impl Fields {
             2 => Some(Side::From),
             _ => return None,
         };
-        let is_new = match is_new {
-            0 => false,
-            1 => true,
+        let way = match way {
+            0 => Way::Implied,
+            1 => Way::Cut,
+            2 => Way::BreakGlass,
             _ => return None,
         };
         let day = i32::from_be_bytes([d0, d1, d2, d3]);
         let span = jiff::Span::new().try_days(i32::from_be_bytes([a0, a1, a2, a3])).ok()?;
         let asked_on = FIRST_DAY.checked_add(span).ok()?;
         let attribute = str::from_utf8(attribute).ok()?.into();
-        Some(Release { attribute, day, side, is_new, asked_on })
+        Some(Release { attribute, day, side, way, asked_on })
     }
 }
 
@@ -369,7 +374,7 @@ pub(crate) fn reason_number(reason: Option<Reason>) -> u8 {
 /// What days are counted from.
 const FIRST_DAY: Date = jiff::civil::date(1970, 1, 1);
 
-/// A release: side, whether it is new, the cut's day, the question's, the attribute. Of the same
+/// A release: side, way, the cut's day, the question's, the attribute. Of the same
 /// length for every answer of a predicate.
 pub(crate) fn release_bytes(release: &Release) -> Vec<u8> {
     let side = match release.side {
@@ -377,7 +382,12 @@ pub(crate) fn release_bytes(release: &Release) -> Vec<u8> {
         Some(Side::Before) => 1,
         Some(Side::From) => 2,
     };
-    let mut bytes = vec![side, u8::from(release.is_new)];
+    let way = match release.way {
+        Way::Implied => 0,
+        Way::Cut => 1,
+        Way::BreakGlass => 2,
+    };
+    let mut bytes = vec![side, way];
     bytes.extend(release.day.to_be_bytes());
     bytes.extend((release.asked_on - FIRST_DAY).get_days().to_be_bytes());
     bytes.extend(release.attribute.as_bytes());

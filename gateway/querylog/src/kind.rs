@@ -1,6 +1,7 @@
 //! The kinds of entries and their numbers, which are never given away twice.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// What an entry records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub enum Kind {
     Stop,
     /// An administrative act.
     Act(Act),
+    /// A question that two operators ask past the auditor of exact answers; otherwise an `ask`.
+    BreakGlass,
 }
 
 /// An administrative act. All are reserved now so that no later release changes a number.
@@ -60,7 +63,7 @@ pub enum Act {
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Ask,
         Self::Answer,
         Self::Refused,
@@ -83,9 +86,10 @@ impl Kind {
         Self::Act(Act::Evidence),
         Self::Act(Act::Release),
         Self::Act(Act::Hold),
+        Self::BreakGlass,
     ];
 
-    /// The number in the entry, 1 to 22.
+    /// The number in the entry, 1 to 23.
     pub fn number(self) -> u8 {
         match self {
             Self::Ask => 1,
@@ -110,6 +114,7 @@ impl Kind {
             Self::Act(Act::Evidence) => 20,
             Self::Act(Act::Release) => 21,
             Self::Act(Act::Hold) => 22,
+            Self::BreakGlass => 23,
         }
     }
 
@@ -144,20 +149,40 @@ impl Kind {
             Self::Act(Act::Evidence) => "evidence",
             Self::Act(Act::Release) => "release",
             Self::Act(Act::Hold) => "hold",
+            Self::BreakGlass => "break-glass",
         }
     }
 
-    /// True if an entry of this kind closes an `ask`.
+    /// True if an entry of this kind is a question that is asked, which another one closes.
+    pub fn opens(self) -> bool {
+        matches!(self, Self::Ask | Self::BreakGlass)
+    }
+
+    /// True if an entry of this kind closes a question.
     pub fn closes(self) -> bool {
         match self {
             Self::Answer | Self::Failed | Self::Abandoned => true,
             Self::Ask
+            | Self::BreakGlass
             | Self::Refused
             | Self::Coalesced
             | Self::Start
             | Self::Stop
             | Self::Act(_) => false,
         }
+    }
+}
+
+/// A word is no kind of entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("entries are of kind {}", Kind::ALL.map(Kind::as_str).join(", "))]
+pub struct UnknownKind;
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(word: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or(UnknownKind)
     }
 }
 
@@ -176,8 +201,9 @@ mod tests {
         for (position, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(kind.number()), position + 1, "{kind}");
             assert_eq!(Kind::of_number(u64::from(kind.number())), Some(kind));
+            assert_eq!(kind.as_str().parse(), Ok(kind));
         }
         assert_eq!(Kind::of_number(0), None);
-        assert_eq!(Kind::of_number(23), None);
+        assert_eq!(Kind::of_number(24), None);
     }
 }

@@ -431,7 +431,7 @@ impl History {
                     is_accepted = true;
                 }
                 match entry.kind {
-                    Kind::Ask if record.index >= past.closed_below => {
+                    Kind::Ask | Kind::BreakGlass if record.index >= past.closed_below => {
                         asks.insert(record.index, record.entry);
                     }
                     Kind::Answer | Kind::Failed | Kind::Abandoned => {
@@ -439,6 +439,7 @@ impl History {
                         closings.push((record, entry));
                     }
                     Kind::Ask
+                    | Kind::BreakGlass
                     | Kind::Refused
                     | Kind::Coalesced
                     | Kind::Start

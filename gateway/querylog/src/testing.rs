@@ -367,6 +367,7 @@ impl Question {
             case: Some(&self.case),
             operator: Some(&self.operator),
             operator_issuer: Some("ISSUER-NAME"),
+            second_operator: None,
             request_token: self.request_token,
             rule: Some("counter"),
             as_of: self.as_of,

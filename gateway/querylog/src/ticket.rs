@@ -44,6 +44,9 @@ pub struct AskHeader<'a> {
     pub operator: Option<&'a str>,
     /// Who signed for the operator; sealed. None where the caller names him by itself.
     pub operator_issuer: Option<&'a str>,
+    /// The other person, of the same issuer, with whom the operator asks past the auditor; sealed.
+    /// With one, the question is asked with an entry of kind `break-glass`.
+    pub second_operator: Option<&'a str>,
     /// Keyed digest of the request's body, from [`crate::QueryLog::request_token`]; sealed.
     pub request_token: [u8; 32],
     /// The rule of the policy that decided; in clear. None where none was about the question.

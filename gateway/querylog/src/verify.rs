@@ -206,7 +206,7 @@ impl Check {
         self.last_kind = Some(entry.kind);
         self.time(index, entry);
         match entry.kind {
-            Kind::Ask => {
+            Kind::Ask | Kind::BreakGlass => {
                 let caller = entry.caller.as_deref().map(str::to_owned);
                 self.open.insert(index, OpenAsk { query_id: entry.query_id, caller });
             }

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::caller::Caller;
 use crate::gateway::{Gateway, Token};
-use crate::operator::Operator;
 use crate::record::LogUnavailable;
 
 /// A question that gets an entry, whatever becomes of it: it is well formed, counted for its
@@ -93,8 +92,7 @@ impl Admitted {
             Ok(guard) => guard,
             Err(refusal) => return Err(Box::new(Refused::early(posed, refusal))),
         };
-        let roles = caller.operator().map(Operator::roles);
-        match admission.admit(caller.id(), roles, (query, *subject), deadline).await {
+        match admission.admit(caller.id(), caller.desk(), (query, *subject), deadline).await {
             Ok(permit) => Ok(Self { posed, permit, deadline, in_flight }),
             Err(rejected) => {
                 let Rejected { refusal, rule, quotas } = *rejected;

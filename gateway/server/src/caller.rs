@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jumpgate_admission::Desk;
 use jumpgate_catalogue::{CallerId, Digest};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -33,6 +34,8 @@ pub enum Operators {
     Required(Arc<str>),
     /// A token is good for this caller.
     Proven(Arc<Operator>),
+    /// Two people's tokens are: they ask past the auditor of exact answers.
+    Two(Arc<[Operator; 2]>),
 }
 
 /// The callers, by what names them in a certificate.
@@ -94,13 +97,31 @@ impl Caller {
     pub fn operator(&self) -> Option<&Operator> {
         match &self.operators {
             Operators::Proven(operator) => Some(operator),
+            Operators::Two(both) => both.first(),
             Operators::Claimed | Operators::Required(_) => None,
         }
     }
 
-    /// The same caller with the person whose token was checked for it.
-    pub(crate) fn with_operator(mut self, operator: Operator) -> Self {
-        self.operators = Operators::Proven(Arc::new(operator));
+    /// The person who asks with him past the auditor, if both tokens were checked.
+    pub fn second_operator(&self) -> Option<&Operator> {
+        match &self.operators {
+            Operators::Two(both) => both.last(),
+            Operators::Claimed | Operators::Required(_) | Operators::Proven(_) => None,
+        }
+    }
+
+    /// What rules see of the people at its desk.
+    pub(crate) fn desk(&self) -> Desk<'_> {
+        match &self.operators {
+            Operators::Claimed | Operators::Required(_) => Desk::Claimed,
+            Operators::Proven(operator) => Desk::Proven(operator.roles()),
+            Operators::Two(both) => Desk::Two(both[0].roles()),
+        }
+    }
+
+    /// The same caller with those at its desk whose tokens were checked for it.
+    pub(crate) fn with_operators(mut self, operators: Operators) -> Self {
+        self.operators = operators;
         self
     }
 

@@ -145,7 +145,7 @@ fn release(rebuild: &mut Rebuild, past: &PastEntry<'_>) -> Result<(), FieldsFaul
 fn count(rebuild: &mut Rebuild, past: &PastEntry<'_>) {
     let entry = &past.entry;
     match (entry.kind, entry.ask) {
-        (Kind::Ask, _) => {
+        (Kind::Ask | Kind::BreakGlass, _) => {
             let names = (&entry.caller, &entry.department, &entry.predicate);
             let (Some(caller), Some(department), Some(predicate)) = names else { return };
             let Some(subject) = past.subject_number() else { return };

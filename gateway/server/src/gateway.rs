@@ -19,7 +19,7 @@ use crate::candidate::{Candidate, EndpointFiles};
 use crate::config::{DepartmentSettings, Settings};
 use crate::department::{Department, Outcome};
 use crate::drain::Drain;
-use crate::operator::{self, Issuers};
+use crate::operator::{self, Issuers, Operator, Tokens};
 use crate::record::{Asked, Record};
 use crate::replay::{Claim, Claimed, Replays};
 use crate::telemetry::Telemetry;
@@ -102,23 +102,37 @@ impl Gateway {
         (self.now)()
     }
 
-    /// The caller with the person at its desk, where it must send his token. `certificate` is the
-    /// fingerprint of what its connection showed.
+    /// The caller with the people at its desk, where it must send their tokens. `certificate` is
+    /// the fingerprint of what its connection showed.
     ///
     /// # Errors
     /// `OperatorUnproven` and `OperatorKeysUnavailable`.
-    pub(crate) async fn with_operator(
+    pub(crate) async fn with_operators(
         &self,
         caller: Caller,
-        token: Option<&str>,
+        tokens: Tokens<'_>,
         certificate: Option<Digest>,
     ) -> Result<Caller, Refusal> {
-        let Operators::Required(name) = caller.operators() else { return Ok(caller) };
-        let token = token.ok_or_else(operator::missing)?;
+        let Operators::Required(name) = caller.operators() else {
+            return match tokens.second {
+                None => Ok(caller),
+                Some(_) => Err(operator::nobody_signs()),
+            };
+        };
+        let first = tokens.first.ok_or_else(operator::missing)?;
         // A caller's issuer is configured: the check of the configuration says so.
         let issuer = self.issuers.get(name).ok_or_else(operator::missing)?;
-        let checked = issuer.check(token, certificate.as_ref(), self.now()).await?;
-        Ok(caller.with_operator(checked))
+        let (certificate, now) = (certificate.as_ref(), self.now());
+        let first = issuer.check(first, certificate, now).await?;
+        let operators = match tokens.second {
+            None => Operators::Proven(Arc::new(first)),
+            Some(second) => {
+                let second = issuer.check(second, certificate, now).await;
+                let second = second.map_err(operator::in_second)?;
+                Operators::Two(Arc::new(operator::two(first, second)?))
+            }
+        };
+        Ok(caller.with_operators(operators))
     }
 
     /// Checks a question against the catalogue and digests it for its `query_id`.
@@ -135,7 +149,11 @@ impl Gateway {
             }
             asked.question.operator = Some(operator.name().to_owned());
         }
-        let canonical = canonical(&asked.question);
+        if let Some(second) = caller.second_operator() {
+            second.vouches_for(asked.query_id)?;
+        }
+        let second = caller.second_operator().map(Operator::name);
+        let canonical = canonical(&asked.question, second);
         let token = self.record.log().request_token(caller.id(), &canonical);
         let today = self.now().to_zoned(self.civil_time_zone.clone()).date();
         let id = asked.query_id.unwrap_or_else(|| self.draw_id());
@@ -230,7 +248,7 @@ pub(crate) fn adapter_digests(
 }
 
 /// The question in one unambiguous form: each part with its length before it, parameters by name.
-fn canonical(question: &Question) -> Zeroizing<Vec<u8>> {
+fn canonical(question: &Question, second_operator: Option<&str>) -> Zeroizing<Vec<u8>> {
     let mut parameters: Vec<_> = question.parameters.iter().collect();
     parameters.sort_by(|(left, _), (right, _)| left.cmp(right));
     let mut bytes = Zeroizing::new(Vec::with_capacity(256));
@@ -251,5 +269,8 @@ fn canonical(question: &Question) -> Zeroizing<Vec<u8>> {
     part(question.purpose.as_bytes());
     part(question.case.as_deref().unwrap_or_default().as_bytes());
     part(question.operator.as_deref().unwrap_or_default().as_bytes());
+    if let Some(second) = second_operator {
+        part(second.as_bytes());
+    }
     bytes
 }

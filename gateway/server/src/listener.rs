@@ -34,8 +34,9 @@ use crate::caller::{Caller, NotACaller, Session};
 use crate::config::ListenerSettings;
 use crate::gateway::Gateway;
 use crate::live::Live;
+use crate::operator::Tokens;
 use crate::resource::Unread;
-use crate::{operator, resource, respond, tiles, wire};
+use crate::{resource, respond, tiles, wire};
 
 /// Bound sockets, ready to serve.
 pub struct Listener {
@@ -475,8 +476,14 @@ impl Turn<'_> {
             let refusal = Refusal::new(RefusalCode::UnsupportedMediaType, mend);
             return Err(refuse(refusal, Some(&quota)));
         }
-        let token = operator_token(request.headers());
-        let proven = self.gateway.with_operator(caller.clone(), token, self.certificate).await;
+        let tokens = Tokens::of(request.headers());
+        let proven = match tokens {
+            Ok(tokens) => {
+                let caller = caller.clone();
+                self.gateway.with_operators(caller, tokens, self.certificate).await
+            }
+            Err(refusal) => Err(refusal),
+        };
         let proven = proven.map_err(|refusal| refuse(refusal, Some(&quota)))?;
         match self.body(request.into_body()).await {
             Ok(body) => Ok((proven, quota, body)),
@@ -523,13 +530,6 @@ fn is_reading(path: &str) -> bool {
 
 const RECEIPTS: &str = "/v1/receipts/";
 const KNOWN: [&str; 5] = ["/v1/queries", "/v1/batches", CATALOGUE, "/healthz", "/readyz"];
-
-/// The token, if the header is there exactly once.
-fn operator_token(headers: &http::HeaderMap) -> Option<&str> {
-    let mut found = headers.get_all(operator::HEADER).iter();
-    let token = found.next()?.to_str().ok()?;
-    found.next().is_none().then_some(token)
-}
 
 fn is_json(headers: &http::HeaderMap) -> bool {
     let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());

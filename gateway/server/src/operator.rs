@@ -26,6 +26,17 @@ use keys::{Keys, NoKey};
 
 /// The request header that carries the token.
 pub const HEADER: &str = "operator-token";
+/// The request header that carries another person's, who asks with him past the auditor.
+pub const SECOND_HEADER: &str = "second-operator-token";
+
+/// The tokens of a request, not checked yet.
+#[derive(Clone, Copy)]
+pub struct Tokens<'a> {
+    /// Of the person who asks.
+    pub first: Option<&'a str>,
+    /// Of another one, with whom he asks past the auditor.
+    pub second: Option<&'a str>,
+}
 
 /// An issuer of operators' tokens, as configured.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -127,6 +138,57 @@ impl SigningAlgorithm {
             Self::RS256 => Algorithm::RS256,
         }
     }
+}
+
+impl<'a> Tokens<'a> {
+    /// The tokens of the headers.
+    ///
+    /// # Errors
+    /// `OperatorUnproven` for a second token that cannot be read: nobody is to be asked as if it
+    /// were not there.
+    pub fn of(headers: &'a http::HeaderMap) -> Result<Self, Refusal> {
+        let once = |name| {
+            let mut found = headers.get_all(name).iter();
+            let token = found.next()?.to_str().ok()?;
+            found.next().is_none().then_some(token)
+        };
+        let (first, second) = (once(HEADER), once(SECOND_HEADER));
+        if second.is_none() && headers.contains_key(SECOND_HEADER) {
+            return Err(in_second(unproven("send one token in this header")));
+        }
+        Ok(Self { first, second })
+    }
+}
+
+/// Two operators who ask together.
+///
+/// # Errors
+/// `OperatorUnproven`: they are one person, or one of them does not name the question.
+pub fn two(first: Operator, second: Operator) -> Result<[Operator; 2], Refusal> {
+    if first.name == second.name {
+        return Err(in_second(unproven("send the token of another person")));
+    }
+    let mend = "name the question in the claim query_id: two people ask one question together";
+    if first.query_id.is_none() {
+        return Err(unproven(mend));
+    }
+    if second.query_id.is_none() {
+        return Err(in_second(unproven(mend)));
+    }
+    Ok([first, second])
+}
+
+/// The same, said of the second token.
+pub fn in_second(mut refusal: Refusal) -> Refusal {
+    if let Some(mend) = refusal.mend.strip_prefix(HEADER) {
+        refusal.mend = format!("{SECOND_HEADER}{mend}");
+    }
+    refusal
+}
+
+/// The caller's operators have no tokens, so no two of them can ask together.
+pub fn nobody_signs() -> Refusal {
+    in_second(unproven("leave it out: no issuer signs for this caller's operators"))
 }
 
 impl Operator {

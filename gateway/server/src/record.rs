@@ -291,6 +291,7 @@ impl Record {
             case: query.case(),
             operator: query.operator(),
             operator_issuer: caller.operator().map(Operator::issuer),
+            second_operator: caller.second_operator().map(Operator::name),
             request_token: token.token,
             rule,
             as_of: query.as_of(),

@@ -29,6 +29,8 @@ pub(crate) enum Alarm {
     Contradiction,
     /// The caller has asked for the last cut about the person that it is granted for a year.
     CutsSpent,
+    /// Two operators have asked past the auditor.
+    BreakGlass,
 }
 
 impl Released {
@@ -37,6 +39,7 @@ impl Released {
         let predicate = query.predicate();
         let (mut as_of, mut release) = (query.as_of(), None);
         let mut alarm = match &audited {
+            Audited::Cut(cut) if cut.is_break_glass() => Some(Alarm::BreakGlass),
             Audited::Cut(cut) if cut.is_last_granted() => Some(Alarm::CutsSpent),
             Audited::Cut(_) | Audited::Uncut | Audited::Implied(_) => None,
         };
@@ -89,6 +92,13 @@ impl Released {
                 "the caller has asked for the last cut about the person that it is granted for a \
                  year; the entry has his pseudonym"
             ),
+            Alarm::BreakGlass => tracing::warn!(
+                %caller,
+                %predicate,
+                entry,
+                "two operators of the caller have asked past the auditor of exact answers; the \
+                 entry has their names sealed"
+            ),
         }
         self.alarm
     }
@@ -100,6 +110,7 @@ impl Alarm {
         match self {
             Self::Contradiction => "contradiction",
             Self::CutsSpent => "cuts-spent",
+            Self::BreakGlass => "break-glass",
         }
     }
 }

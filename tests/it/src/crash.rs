@@ -1,8 +1,8 @@
 //! The real binary under load, killed: what was said is on record, what was asked is closed.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -151,6 +151,17 @@ pub async fn announced(process: &mut Child) -> Option<SocketAddr> {
 /// The gateway's binary, once [`build_binary`] has returned.
 pub fn binary() -> PathBuf {
     parts::profile_folder().join("jumpgate")
+}
+
+/// Runs the gateway's binary in a folder, to its end.
+pub fn jumpgate(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = std::process::Command::new(binary());
+    command.current_dir(folder).args(arguments).output().unwrap()
+}
+
+/// All that it has printed.
+pub fn said(output: &Output) -> String {
+    String::from_utf8([&output.stdout[..], &output.stderr].concat()).unwrap()
 }
 
 /// Builds it beside this test, by the command that builds all tests: `cargo build` would select

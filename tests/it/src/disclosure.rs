@@ -17,6 +17,7 @@ use crate::harness::{Client, Harness, TODAY};
 mod alike;
 mod attacks;
 mod exact;
+mod glass;
 mod persons;
 
 /// Every age that can be asked about.

@@ -50,7 +50,8 @@ fn later() -> Instant {
 }
 
 async fn admit(gate: &Gate) -> Result<Permit<FakeRelativeClock>, Refusal> {
-    let admitted = gate.admit(&caller("one-window"), None, (&alive(), SOMEBODY), later()).await;
+    let admitted =
+        gate.admit(&caller("one-window"), Desk::Claimed, (&alive(), SOMEBODY), later()).await;
     admitted.map_err(|rejected| rejected.refusal)
 }
 
@@ -85,7 +86,8 @@ async fn the_checks_run_in_their_order() {
         assert_eq!(code(&gate).await, RefusalCode::DepartmentKilled, "until the quota is spent");
     }
     let foreign = query("civil-registry/alive@1", "pension-claim");
-    let refused = gate.admit(&caller("one-window"), None, (&foreign, SOMEBODY), later()).await;
+    let refused =
+        gate.admit(&caller("one-window"), Desk::Claimed, (&foreign, SOMEBODY), later()).await;
     let refused = refused.err().unwrap().refusal;
     assert_eq!((refused.code, refused.retry_after), (RefusalCode::NotGranted, None));
     let refused = admit(&gate).await.err().unwrap();
@@ -169,12 +171,16 @@ async fn departments_and_callers_do_not_share() {
     assert_eq!(code(&gate).await, RefusalCode::DepartmentQuota);
     let elsewhere = query("social-insurance/receives-pension@1", "benefit-claim");
     gate.kill(&civil_registry(), None).unwrap();
-    let other =
-        gate.admit(&caller("one-window"), None, (&elsewhere, SOMEBODY), later()).await.unwrap();
+    let other = gate
+        .admit(&caller("one-window"), Desk::Claimed, (&elsewhere, SOMEBODY), later())
+        .await
+        .unwrap();
     assert_eq!(other.department().as_str(), "social-insurance");
     assert!(other.breaker_agrees() && !permit.breaker_agrees(), "no retry at a killed one");
     gate.revive(&civil_registry()).unwrap();
-    assert!(gate.admit(&caller("school"), None, (&alive(), SOMEBODY), later()).await.is_ok());
+    assert!(
+        gate.admit(&caller("school"), Desk::Claimed, (&alive(), SOMEBODY), later()).await.is_ok()
+    );
     let nowhere = "land-registry".parse().unwrap();
     assert_eq!(gate.kill(&nowhere, None), Err(UnknownDepartment(nowhere)));
 }
@@ -268,7 +274,12 @@ fn what_goes_into_a_detached_task_may_go_there() {
     let gate = Admission::new(plan, DefaultClock::default(), civil_now, crate::sample::ledger());
     shared(&gate);
     fn sendable<T: Send>(_: &T) {}
-    sendable(&gate.admit(&caller("one-window"), None, (&alive(), SOMEBODY), Instant::now()));
+    sendable(&gate.admit(
+        &caller("one-window"),
+        Desk::Claimed,
+        (&alive(), SOMEBODY),
+        Instant::now(),
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,7 +355,7 @@ async fn who_waits_is_refused_as_soon_as_the_department_is_switched_off_or_begin
     );
     let _held = admit(&gate).await.unwrap();
     let (one_window, query) = (caller("one-window"), alive());
-    let mut waiting = pin!(gate.admit(&one_window, None, (&query, SOMEBODY), later()));
+    let mut waiting = pin!(gate.admit(&one_window, Desk::Claimed, (&query, SOMEBODY), later()));
     assert!(poll(&mut waiting).is_pending());
     let notice = Notice::new("closed today", "今日关闭").unwrap();
     gate.kill(&civil_registry(), Some(notice.clone())).unwrap();

@@ -16,16 +16,21 @@ use crate::numbered::Number;
 /// A part of all persons.
 #[derive(Default)]
 pub(super) struct Shard {
-    pub known: HashMap<Key, Known>,
+    pub known: Map<Known>,
     /// Of those of whom more than one cut was made within a year, the others.
-    pub more: HashMap<Key, Vec<Made>>,
+    pub more: Map<SmallVec<[Made; 2]>>,
     /// Subjects who are erased, or about whom somebody acts.
     pub frozen: HashSet<u32>,
     /// Cuts whose answer is awaited.
-    pub open: HashMap<Key, SmallVec<[Open; 2]>>,
+    pub open: Map<SmallVec<[Open; 2]>>,
     /// The day on which it was last cleared of cuts that are a year old.
     pub cleared: Day,
 }
+
+/// By person and attribute. Their numbers are the log's and the gateway's own and no caller chooses
+/// one, so that a quick hash will do; it is always the same one, so that a snapshot in the order of
+/// one map fills another from its beginning to its end.
+type Map<V> = HashMap<Key, V, foldhash::fast::FixedState>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -55,6 +60,8 @@ pub(super) struct Made {
     pub caller: Number,
     pub predicate: Number,
     pub day: Day,
+    /// True if it was made past the auditor: it is counted apart, and tells nobody else anything.
+    pub is_break_glass: bool,
 }
 
 /// A cut that is on its way.
@@ -76,10 +83,10 @@ impl Shard {
         rules: &Attribute,
     ) -> bool {
         let open = self.open.get(&key).map_or(&[][..], |open| open);
-        if open.iter().any(|it| it.day == day) {
+        let days = || open.iter().filter(|it| !it.by.is_break_glass).map(|it| it.day);
+        if days().any(|it| it == day) {
             return true;
         }
-        let days = || open.iter().map(|it| it.day);
         let from = days().filter(|it| *it < day).fold(interval.from, i32::max);
         let until = interval.until.min(day_after(today));
         let until = days().filter(|it| *it > day).fold(until, i32::min);
@@ -93,10 +100,12 @@ impl Shard {
         is_enough(from, day) && is_enough(day, until)
     }
 
-    /// Cuts of the same caller within 365 days, those on their way included.
+    /// Cuts of the same caller and way within 365 days, those on their way included.
     pub fn made(&self, key: Key, by: Made) -> u32 {
-        let is_alike =
-            |it: &Made| it.caller == by.caller && it.day > by.day.saturating_sub(YEAR_DAYS);
+        let since = by.day.saturating_sub(YEAR_DAYS);
+        let is_alike = |it: &Made| {
+            (it.caller, it.is_break_glass) == (by.caller, by.is_break_glass) && it.day > since
+        };
         let first = self.known.get(&key).and_then(|known| known.made);
         let more = self.more.get(&key).into_iter().flatten().copied();
         let open = self.open.get(&key).into_iter().flatten().map(|open| open.by);
@@ -154,6 +163,11 @@ impl Shard {
 
 impl Known {
     pub const NOTHING: Self = Self { interval: Interval::NOTHING, made: None };
+
+    /// What was released, if anything was.
+    pub fn told(&self) -> Option<Interval> {
+        Some(self.interval).filter(|interval| *interval != Interval::NOTHING)
+    }
 }
 
 impl Interval {

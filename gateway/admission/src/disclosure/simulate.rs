@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jumpgate_catalogue::{Attribute, Buckets, Catalogue, Cell, Clock, ExactCut, Histogram, Side};
 
-use super::{Audited, Cutting, ExactPredicate, FIRST, Interval, exact_predicates};
+use super::{Audited, Cutting, ExactGrant, ExactPredicate, FIRST, Interval, exact_predicates};
 use crate::ledger::{Ledger, SubjectNumber};
 
 /// What is left of an attribute's secrecy, month by month.
@@ -192,7 +192,7 @@ impl Auditor {
             today,
             subject: SubjectNumber(number),
             caller: 0,
-            cuts_per_year: u32::MAX,
+            grant: ExactGrant { cuts_per_year: u32::MAX, is_break_glass: false },
         };
         match self.ledger.audit(&cutting).ok()? {
             Audited::Uncut => None,

@@ -27,19 +27,19 @@ impl Released {
         for shard in &self.shards {
             let shard = locked(shard);
             let mut rows = Vec::with_capacity(shard.known.len() * KNOWN_BYTES);
-            for (key, Known { interval, .. }) in &shard.known {
+            for (key, Known { interval, made }) in &shard.known {
                 write_key(key, &mut rows);
                 rows.extend(interval.from.to_be_bytes());
                 rows.extend(interval.until.to_be_bytes());
+                write_made(*made, &mut rows);
             }
             to.bytes(&rows)?;
             rows.clear();
-            let first = shard.known.iter().filter_map(|(key, known)| Some((key, known.made?)));
-            let more = shard.more.iter();
-            let more = more.flat_map(|(key, more)| more.iter().map(move |it| (key, *it)));
-            for (key, Made { caller, predicate, day }) in first.chain(more) {
-                write_key(key, &mut rows);
-                rows.extend([caller, predicate, day].map(u16::to_be_bytes).as_flattened());
+            for (key, more) in &shard.more {
+                for made in more {
+                    write_key(key, &mut rows);
+                    write_made(Some(*made), &mut rows);
+                }
             }
             to.bytes(&rows)?;
         }
@@ -82,28 +82,25 @@ impl Released {
 
 impl Shard {
     /// None if a row is none.
-    fn read(&mut self, (known, made): (&[u8], &[u8]), numbers: &Numbers) -> Option<()> {
+    fn read(&mut self, (known, more): (&[u8], &[u8]), numbers: &Numbers) -> Option<()> {
         let (known, rest) = known.as_chunks::<KNOWN_BYTES>();
-        let (made, rest_of_made) = made.as_chunks::<MADE_BYTES>();
-        if !rest.is_empty() || !rest_of_made.is_empty() {
+        let (more, rest_of_more) = more.as_chunks::<MORE_BYTES>();
+        if !rest.is_empty() || !rest_of_more.is_empty() {
             return None;
         }
         self.known.reserve(known.len());
         for row in known {
             let (key, row) = read_key(row, numbers)?;
-            let (from, until) = row.split_first_chunk::<4>()?;
-            let from = i32::from_be_bytes(*from);
-            let until = i32::from_be_bytes(until.try_into().ok()?);
+            let (days, made) = row.split_first_chunk::<8>()?;
+            let [from, until] = *days.as_chunks::<4>().0 else { return None };
+            let (from, until) = (i32::from_be_bytes(from), i32::from_be_bytes(until));
             let interval = Some(Interval { from, until }).filter(|_| from < until)?;
-            self.known.insert(key, Known { interval, made: None });
+            self.known.insert(key, Known { interval, made: read_made(made, numbers)? });
         }
-        for row in made {
+        self.more.reserve(more.len().min(self.known.len()));
+        for row in more {
             let (key, row) = read_key(row, numbers)?;
-            let (row, _) = row.as_chunks::<2>();
-            let [caller, predicate, day] = *row else { return None };
-            let caller = numbers.callers.of(u16::from_be_bytes(caller))?;
-            let predicate = numbers.predicates.of(u16::from_be_bytes(predicate))?;
-            self.add(key, Made { caller, predicate, day: u16::from_be_bytes(day) });
+            self.more.entry(key).or_default().push(read_made(row, numbers)??);
         }
         Some(())
     }
@@ -128,8 +125,39 @@ fn read_key<'a>(row: &'a [u8], numbers: &Numbers) -> Option<(Key, &'a [u8])> {
     Some((Key { subject: u32::from_be_bytes(*subject), attribute }, row))
 }
 
+fn write_made(made: Option<Made>, to: &mut Vec<u8>) {
+    let Some(Made { caller, predicate, day, is_break_glass }) = made else {
+        return to.extend([0; MADE_BYTES]);
+    };
+    to.push(if is_break_glass { MADE_BREAK_GLASS } else { MADE });
+    to.extend([caller, predicate, day].map(u16::to_be_bytes).as_flattened());
+}
+
+/// None if the row is none.
+fn read_made(row: &[u8], numbers: &Numbers) -> Option<Option<Made>> {
+    let (way, row) = row.split_first()?;
+    let (row, []) = row.as_chunks::<2>() else { return None };
+    let [caller, predicate, day] = *row else { return None };
+    let is_break_glass = match *way {
+        0 => return Some(None),
+        MADE => false,
+        MADE_BREAK_GLASS => true,
+        _ => return None,
+    };
+    Some(Some(Made {
+        caller: numbers.callers.of(u16::from_be_bytes(caller))?,
+        predicate: numbers.predicates.of(u16::from_be_bytes(predicate))?,
+        day: u16::from_be_bytes(day),
+        is_break_glass,
+    }))
+}
+
 const KEY_BYTES: usize = 6;
-/// Key, first day, day after the last.
-const KNOWN_BYTES: usize = KEY_BYTES + 8;
-/// Key, caller, predicate, day.
-const MADE_BYTES: usize = KEY_BYTES + 6;
+/// Whether there is one and of which way, caller, predicate, day.
+const MADE_BYTES: usize = 7;
+const MADE: u8 = 1;
+const MADE_BREAK_GLASS: u8 = 2;
+/// Key, first day, day after the last, the first cut.
+const KNOWN_BYTES: usize = KEY_BYTES + 8 + MADE_BYTES;
+/// Key, another cut.
+const MORE_BYTES: usize = KEY_BYTES + MADE_BYTES;

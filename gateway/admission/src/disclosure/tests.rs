@@ -65,9 +65,30 @@ impl Registry {
             today,
             subject: self.subject,
             caller: self.ledger.released.caller(&caller(by)),
-            cuts_per_year: self.granted,
+            grant: ExactGrant { cuts_per_year: self.granted, is_break_glass: false },
         };
         self.ledger.audit(&cutting)
+    }
+
+    /// Asks past the auditor.
+    fn break_glass(
+        &self,
+        by: &str,
+        cut: ExactCut,
+        today: Date,
+    ) -> Result<CutReservation, NotReleased> {
+        let cutting = Cutting {
+            predicate: &self.predicate,
+            cut,
+            today,
+            subject: self.subject,
+            caller: self.ledger.released.caller(&caller(by)),
+            grant: ExactGrant { cuts_per_year: self.granted, is_break_glass: true },
+        };
+        match self.ledger.audit(&cutting)? {
+            Audited::Cut(reservation) => Ok(reservation),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn cut(&self, by: &str, cut: ExactCut, today: Date) -> CutReservation {
@@ -264,6 +285,52 @@ fn a_new_record_is_asked_about_anew_and_an_erased_person_is_not() {
     assert_eq!(registry.interval(), None);
 }
 
+#[test]
+fn what_is_told_past_the_auditor_is_counted_apart_and_tells_nobody_else() {
+    let mut registry = Registry::new();
+    registry.granted = 2;
+    let day = |days: i64| TODAY.saturating_add(days.days());
+    registry.cut("court", years(18), day(0)).settle(Verdict::No).unwrap();
+    let known = registry.interval();
+    // The next day would leave too little, and two operators are told.
+    let first = registry.break_glass("court", years(18), day(1)).unwrap();
+    assert!(first.is_break_glass() && !first.is_last_granted());
+    let CutSettled { verdict, as_of, release } = first.settle(Verdict::No).unwrap();
+    assert_eq!((verdict, as_of, release.way), (Verdict::No, day(1), Way::BreakGlass));
+    assert_eq!(registry.interval(), known);
+    let of_others = registry.cut("one-window", years(18), day(1));
+    assert!(of_others.as_of() > day(1), "others are asked about ahead, as if there were none");
+    drop(of_others);
+    // One that is on its way takes no room from others, and others none from it.
+    let under_way = registry.break_glass("court", years(16), day(1)).unwrap();
+    assert!(under_way.is_last_granted());
+    let spent = registry.break_glass("court", years(14), day(1)).unwrap_err();
+    assert_eq!(spent, NotReleased::CutsSpent { granted: 2 });
+    let beside = registry.cut("one-window", years(16), day(2));
+    under_way.settle(Verdict::Yes).unwrap();
+    beside.settle(Verdict::Yes).unwrap();
+    // It still has a cut of the usual way.
+    drop(registry.cut("court", years(17), day(2)));
+    let cuts = registry.ledger.released.cuts(registry.subject);
+    let mut ways: Vec<_> = cuts.iter().map(|cut| (&*cut.caller, cut.is_break_glass)).collect();
+    ways.sort_unstable();
+    let court = [("court", false), ("court", true), ("court", true)];
+    assert_eq!(ways, [&court[..], &[("one-window", false)]].concat());
+    registry.granted = 9;
+    let false_one = registry.break_glass("court", years(18), day(2)).unwrap();
+    assert!(false_one.settle(Verdict::No).is_ok());
+    let false_one = registry.break_glass("court", years(15), day(2)).unwrap();
+    assert_eq!(false_one.settle(Verdict::No), Err(Contradiction), "he is told to be sixteen");
+}
+
+#[test]
+fn of_a_person_asked_about_past_the_auditor_alone_nothing_is_released() {
+    let registry = Registry::new();
+    registry.break_glass("court", years(18), TODAY).unwrap().settle(Verdict::Yes).unwrap();
+    assert_eq!(registry.interval(), None);
+    assert_eq!(registry.ledger.freeze(registry.subject), Some(Vec::new()), "nothing to keep");
+}
+
 /// What somebody asks, on which later day, and what becomes of it.
 #[derive(Debug, Clone)]
 struct Step {
@@ -274,6 +341,8 @@ struct Step {
     closed: usize,
     /// Whether the department fails when it is closed.
     fails: bool,
+    /// Whether two operators ask past the auditor.
+    is_break_glass: bool,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -291,12 +360,21 @@ fn step() -> impl Strategy<Value = Step> {
             ExactCut { unit, threshold, yes }
         });
     let by = prop::sample::select(&["one-window", "pension-office", "school"][..]);
-    (0_i64..25, by, cut, 0_usize..3, prop::bool::weighted(0.1)).prop_map(
-        |(days_later, by, cut, closed, fails)| Step { days_later, by, cut, closed, fails },
+    let seldom = || prop::bool::weighted(0.1);
+    (0_i64..25, by, cut, 0_usize..3, seldom(), seldom()).prop_map(
+        |(days_later, by, cut, closed, fails, is_break_glass)| Step {
+            days_later,
+            by,
+            cut,
+            closed,
+            fails,
+            is_break_glass,
+        },
     )
 }
 
-/// Everything that a caller sees, and what it can reckon from it.
+/// Everything that callers see of whom nobody asks past the auditor, and what they can reckon from
+/// it.
 #[derive(Default)]
 struct Play {
     seen: Vec<String>,
@@ -337,6 +415,9 @@ fn play(registry: &Registry, value: i64, steps: &[Step]) -> Play {
         let verdict = answer(&step.cut, reservation.as_of());
         let settled = reservation.settle(verdict).expect("what is true contradicts nothing");
         let CutSettled { verdict, as_of: told, release, .. } = settled;
+        if step.is_break_glass {
+            return play.releases.push((release, step.by));
+        }
         play.seen.push(format!("{verdict} as of {told}"));
         // Whoever knows the rules knows what was asked.
         play.learn(&step.cut, told, verdict);
@@ -350,6 +431,11 @@ fn play(registry: &Registry, value: i64, steps: &[Step]) -> Play {
             if let Some(first) = open.pop_front() {
                 close(&mut play, first);
             }
+        }
+        if step.is_break_glass {
+            let reserved = registry.break_glass(step.by, step.cut, today);
+            open.extend(reserved.ok().map(|reservation| (reservation, step.clone())));
+            continue;
         }
         match registry.ask(step.by, step.cut, today) {
             Ok(Audited::Cut(reservation)) => {

@@ -318,7 +318,7 @@ fn length(from: &mut Decoder<'_>) -> Result<u64, decode::Error> {
 const PARTS: u64 = 12;
 /// One for the day that began before the longest span, and some for clocks.
 const KEPT_DAYS: Day = PERIOD_DAYS + 3;
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 impl<C> Encode<C> for Days {
     fn encode<W: encode::Write>(

@@ -9,6 +9,7 @@ use cedar_policy::{
 use serde_json::{Map, Value};
 
 use super::schema;
+use crate::disclosure::ExactGrant;
 
 /// The name of a rule, as it stands in the query log.
 pub type RuleId = Arc<str>;
@@ -26,9 +27,8 @@ pub(super) struct Rule {
     pub looks_at_operator: bool,
     /// True if its conditions see nothing but the circumstances.
     pub sees_only_context: bool,
-    /// Cuts that it grants a caller about one person in 365 days. A rule without it permits no
-    /// exact question.
-    pub cuts_per_year: Option<u32>,
+    /// What it grants of exact answers. A rule without it permits no exact question.
+    pub exact: Option<ExactGrant>,
     scope: Scope,
 }
 
@@ -61,7 +61,6 @@ impl Rule {
         let looks_at_operator = json.as_ref().is_none_or(looks_at_operator);
         let sees_only_context = json.is_some_and(|json| !names_head(&json));
         let scope = Scope::of(&cedar);
-        let cuts_per_year = None;
         Self {
             id,
             place,
@@ -69,7 +68,7 @@ impl Rule {
             time_use,
             looks_at_operator,
             sees_only_context,
-            cuts_per_year,
+            exact: None,
             scope,
         }
     }

@@ -10,6 +10,7 @@ use miette::Diagnostic;
 
 use super::rule::{Rule, RuleId};
 use super::schema;
+use crate::disclosure::ExactGrant;
 use crate::settings::{Mistakes, PolicyFile};
 
 /// Rules read so far, in the order in which they decide.
@@ -59,7 +60,7 @@ impl Rules {
             let place = at(name, text, offset);
             if let Some((id, place)) = self.name(name, place, cedar, department, mistakes) {
                 let mut rule = Rule::new(id, place, cedar, self.rules.len());
-                rule.cuts_per_year = cuts_per_year(&rule, department, mistakes);
+                rule.exact = exact_grant(&rule, department, mistakes);
                 self.rules.push(rule);
                 self.texts.push(self.files.len() - 1);
             }
@@ -157,19 +158,33 @@ impl Rules {
 }
 
 /// What the rule grants of exact answers; none where it grants none, or was told wrong.
-fn cuts_per_year(rule: &Rule, department: Option<&str>, mistakes: &mut Mistakes) -> Option<u32> {
-    let text = rule.cedar.annotation(CUTS_PER_YEAR)?;
-    let granted = text.parse().ok().filter(|cuts| (1..=CUTS_PER_YEAR_MAX).contains(cuts));
-    let (fault, mend) = if department.is_none() {
+fn exact_grant(
+    rule: &Rule,
+    department: Option<&str>,
+    mistakes: &mut Mistakes,
+) -> Option<ExactGrant> {
+    let cuts = rule.cedar.annotation(CUTS_PER_YEAR);
+    let glass = rule.cedar.annotation(BREAK_GLASS);
+    let granted = cuts.and_then(|text| text.parse().ok());
+    let granted = granted.filter(|cuts| (1..=CUTS_PER_YEAR_MAX).contains(cuts));
+    let (fault, mend) = if cuts.is_none() && glass.is_none() {
+        return None;
+    } else if department.is_none() {
         let mend = "have the department write the rule in its own signed file";
         ("grants exact answers, which only the department may".to_owned(), mend)
     } else if !rule.permits() {
         ("forbids and grants exact answers".to_owned(), "write it before a rule that permits")
-    } else if granted.is_none() {
-        let fault = format!("has @{CUTS_PER_YEAR}({text:?})");
+    } else if glass.is_some_and(|by| by != TWO_OPERATORS) {
+        let fault = format!("has @{BREAK_GLASS}({:?})", glass.unwrap_or_default());
+        (fault, "write @break_glass(\"two-operators\")")
+    } else if let Some(cuts_per_year) = granted {
+        return Some(ExactGrant { cuts_per_year, is_break_glass: glass.is_some() });
+    } else if let Some(cuts) = cuts {
+        let fault = format!("has @{CUTS_PER_YEAR}({cuts:?})");
         (fault, "write a number from 1 to 366 in quotation marks")
     } else {
-        return granted;
+        let fault = format!("has @{BREAK_GLASS} and no @{CUTS_PER_YEAR}");
+        (fault, "write how many it grants a caller about one person in 365 days")
     };
     mistakes.add(&rule.place, format!("rule {} {fault}", rule.id), mend);
     None
@@ -207,6 +222,10 @@ fn at(name: &str, text: &str, offset: Option<usize>) -> String {
 
 /// The annotation of a rule that grants exact answers.
 const CUTS_PER_YEAR: &str = "cuts_per_year";
+/// The annotation of one that grants them past the auditor.
+const BREAK_GLASS: &str = "break_glass";
+/// Who may break the glass.
+const TWO_OPERATORS: &str = "two-operators";
 /// One a day.
 const CUTS_PER_YEAR_MAX: u32 = 366;
 /// How Cedar names the rules of a text.

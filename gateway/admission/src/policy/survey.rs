@@ -8,7 +8,7 @@ use jiff::Zoned;
 use jumpgate_catalogue::{CallerId, Purpose};
 
 use super::rule::{Rule, TimeUse};
-use super::{Asked, Asker, Cell, Decision, Moment, Policy, PolicyQuestion};
+use super::{Asked, Asker, Cell, Decision, Moment, Policy, PolicyQuestion, Slice};
 use crate::settings::{Mistakes, RoleName};
 
 /// Why a question is decided as it is.
@@ -45,7 +45,10 @@ impl Policy {
             return Some(Explained { decision: Decision::NotGranted, weighed: Vec::new() });
         };
         let request = asker.request(cell, &asked, &Moment::of(now))?;
-        let weighed = cell.slice.rules.iter().map(|&at| {
+        let Some(slice) = cell.slice_for(question.desk) else {
+            return Some(Explained { decision: Decision::NotGranted, weighed: Vec::new() });
+        };
+        let weighed = slice.rules.iter().map(|&at| {
             let rule = &self.rules[at];
             Weighed {
                 rule: super::RuleId::clone(&rule.id),
@@ -58,7 +61,7 @@ impl Policy {
         let weighed = weighed.collect();
         let is_asked = cell.place(question).is_some();
         let decision =
-            if is_asked { self.weigh(&cell.slice.set, &request) } else { Decision::NotGranted };
+            if is_asked { self.weigh(&slice.set, &request) } else { Decision::NotGranted };
         Some(Explained { decision, weighed })
     }
 
@@ -93,12 +96,15 @@ impl Policy {
     /// those for which no rule says anything. None if that takes longer than somebody waits.
     pub fn decisions(&self, now: &Zoned) -> Option<BTreeSet<String>> {
         let week = week(now);
-        let evaluations = |asker: &Asker, cell: &Cell| {
-            let moments = if cell.slice.time_use == TimeUse::Never { 1 } else { week.len() };
-            questions(asker, cell).count() * moments * usize::from(!cell.slice.rules.is_empty())
+        let evaluations = |asker: &Asker, cell: &Cell, slice: &Slice| {
+            let moments = if slice.time_use == TimeUse::Never { 1 } else { week.len() };
+            let is_any = usize::from(!slice.rules.is_empty());
+            questions(asker, cell, slice).count() * moments * is_any
         };
         let of_asker = |asker: &Asker| {
-            asker.cells.values().map(|cell| evaluations(asker, cell)).sum::<usize>()
+            let cells = asker.cells.values();
+            let all = cells.flat_map(|cell| cell.slices().map(move |slice| (cell, slice)));
+            all.map(|(cell, slice)| evaluations(asker, cell, slice)).sum::<usize>()
         };
         if self.askers.values().map(of_asker).sum::<usize>() > TRIES_MAX {
             return None;
@@ -119,11 +125,28 @@ impl Policy {
         Some(lines)
     }
 
-    /// What is decided for one purpose, in one part if it depends on nothing else.
+    /// What is decided for one purpose, in one part if it depends on nothing else; and behind it,
+    /// what is granted of it past the auditor.
     fn row(&self, asker: &Asker, cell: &Cell, purpose: &Purpose, week: &[Moment]) -> Vec<String> {
-        let of_purpose = questions(asker, cell).filter(|asked| asked.purpose == purpose);
+        let mut row = self.row_of(asker, (cell, &cell.slice), purpose, week);
+        if let Some(slice) = &cell.break_glass {
+            let past = self.row_of(asker, (cell, slice), purpose, week);
+            let granted = past.iter().filter(|line| line.contains(PERMIT));
+            row.extend(granted.map(|line| format!("two operators: {line}")));
+        }
+        row
+    }
+
+    fn row_of(
+        &self,
+        asker: &Asker,
+        (cell, slice): (&Cell, &Slice),
+        purpose: &Purpose,
+        week: &[Moment],
+    ) -> Vec<String> {
+        let of_purpose = questions(asker, cell, slice).filter(|asked| asked.purpose == purpose);
         let table: Vec<([String; 3], String)> = of_purpose
-            .map(|asked| (in_words(&asked), self.over_a_week(asker, cell, &asked, week)))
+            .map(|asked| (in_words(&asked), self.over_a_week(asker, (cell, slice), &asked, week)))
             .collect();
         // A circumstance is named where two decisions differ and nothing else does.
         let matters = |part: usize| {
@@ -156,18 +179,18 @@ impl Policy {
     fn over_a_week(
         &self,
         asker: &Asker,
-        cell: &Cell,
+        (cell, slice): (&Cell, &Slice),
         asked: &Asked<'_>,
         week: &[Moment],
     ) -> String {
-        let moments = if cell.slice.time_use == TimeUse::Never { &week[..1] } else { week };
+        let moments = if slice.time_use == TimeUse::Never { &week[..1] } else { week };
         // In the order of their first hour.
         let mut said: Vec<(String, usize)> = Vec::new();
         for moment in moments {
             let request = asker.request(cell, asked, moment);
-            let decision = request.map(|it| self.weigh(&cell.slice.set, &it));
+            let decision = request.map(|it| self.weigh(&slice.set, &it));
             let text = match decision {
-                Some(Decision::Permitted(rule)) => format!("permit by {rule}"),
+                Some(Decision::Permitted(rule)) => format!("{PERMIT} by {rule}"),
                 Some(Decision::Forbidden(rule)) => format!("forbid by {rule}"),
                 Some(Decision::NotGranted) | None => NOTHING.to_owned(),
             };
@@ -219,10 +242,10 @@ impl Policy {
     fn first_met(&self, at: usize, rule: &Rule, moments: &[Moment]) -> Result<bool, String> {
         let (mut tried, mut seen) = (0, HashSet::new());
         for asker in self.askers.values() {
-            for cell in
-                asker.cells.values().filter(|cell| cell.slice.rules.binary_search(&at).is_ok())
-            {
-                for asked in questions(asker, cell) {
+            let cells = asker.cells.values();
+            let all = cells.flat_map(|cell| cell.slices().map(move |slice| (cell, slice)));
+            for (cell, slice) in all.filter(|(_, slice)| slice.rules.binary_search(&at).is_ok()) {
+                for asked in questions(asker, cell, slice) {
                     if rule.sees_only_context && !seen.insert(asked) {
                         continue;
                     }
@@ -256,10 +279,14 @@ impl Rule {
 
 /// Every question that the catalogue lets a caller ask of a predicate, and where a rule looks at
 /// the operator's roles, with every combination of them.
-fn questions<'a>(asker: &'a Asker, cell: &'a Cell) -> impl Iterator<Item = Asked<'a>> {
+fn questions<'a>(
+    asker: &'a Asker,
+    cell: &'a Cell,
+    slice: &Slice,
+) -> impl Iterator<Item = Asked<'a>> + use<'a> {
     let predicate = &cell.target.predicate;
     let channel = asker.facts.channel;
-    let those = if cell.slice.looks_at_operator { asker.operators.len() } else { 1 };
+    let those = if slice.looks_at_operator { asker.operators.len() } else { 1 };
     let operators: Vec<Option<&[RoleName]>> =
         asker.operators.iter().take(those).map(|roles| roles.as_deref()).collect();
     let purposes = predicate.purposes.iter().zip(&cell.target.legal_bases);
@@ -303,6 +330,8 @@ fn week(now: &Zoned) -> Vec<Moment> {
 }
 
 const HOURS_A_WEEK: i64 = 168;
+/// How a decision that permits begins.
+const PERMIT: &str = "permit";
 /// What no rule permits.
 const NOTHING: &str = "-";
 /// About two seconds for a rule that nothing meets.

@@ -63,7 +63,7 @@ fn decide_at(policy: &Policy, words: Words<'_>, at: &Zoned) -> Decision {
         purpose: &question.2,
         subject_kind: &question.3,
         has_case: words.4,
-        operator: None,
+        desk: Desk::Claimed,
     };
     policy.decide(&question, || at.clone())
 }
@@ -144,7 +144,7 @@ fn a_rule_over_time_is_asked_each_time_and_no_other_is() {
         purpose: &purpose,
         subject_kind: &kind,
         has_case: false,
-        operator: None,
+        desk: Desk::Claimed,
     };
     let asked = Counter::new(0);
     let clock = || {
@@ -411,7 +411,7 @@ fn an_explanation_shows_each_rule_that_was_weighed() {
         purpose: &purpose,
         subject_kind: &kind,
         has_case: false,
-        operator: None,
+        desk: Desk::Claimed,
     };
     let explained = policy.explain(&question, &now()).unwrap();
     assert_eq!(explained.decision, permitted("window"));
@@ -559,7 +559,7 @@ fn decide_with_roles(policy: &Policy, roles: Option<&[&str]>) -> Decision {
         purpose: &"pension-claim".parse().unwrap(),
         subject_kind: &"passport".parse().unwrap(),
         has_case: false,
-        operator: roles.as_deref(),
+        desk: roles.as_deref().map_or(Desk::Claimed, Desk::Proven),
     };
     policy.decide(&question, now)
 }

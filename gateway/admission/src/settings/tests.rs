@@ -181,7 +181,12 @@ fn the_page_of_the_contract_is_true() {
     assert!(check(windows).is_ok(), "{:#?}", check(windows));
     let rules: Vec<&str> =
         page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [own, registry, exact, _] = rules.as_slice() else { panic!("{} blocks", rules.len()) };
+    let [own, registry, exact, glass, _] = rules.as_slice() else {
+        panic!("{} blocks", rules.len())
+    };
     let registry = format!("{registry}{exact}");
     crate::policy::tests::compile(own, &registry).unwrap_or_else(|found| panic!("{found:#?}"));
+    // It is right, and about no question of a catalogue that asks nothing exactly.
+    let found = crate::policy::tests::compile(own, &format!("{registry}{glass}")).unwrap_err();
+    assert!(found.len() == 1 && found[0].fault.contains("court can never apply"), "{found:#?}");
 }

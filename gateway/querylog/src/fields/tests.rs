@@ -59,7 +59,7 @@ fn numbers_read_back_and_no_code_is_given_twice() {
         assert_eq!(FieldId::of_number(id.number()), Some(id));
     }
     assert_eq!(FieldId::of_number(0), None);
-    assert_eq!(FieldId::of_number(17), None);
+    assert_eq!(FieldId::of_number(18), None);
     let mut numbers: Vec<u8> =
         [None].into_iter().chain(Reason::ALL.map(Some)).map(reason_number).collect();
     numbers.sort_unstable();

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use jumpgate_catalogue::DepartmentId;
 use jumpgate_querylog::{
-    Entry, FieldId, Fields, Fsck, Keys, LogOptions, QueryLog, Reader, Record, Rotatable, Sealer,
-    fsck, rotate, verify,
+    Entry, FieldId, Fields, Fsck, Keys, Kind, LogOptions, QueryLog, Reader, Record, Rotatable,
+    Sealer, fsck, rotate, verify,
 };
 
 use super::Failure;
@@ -35,6 +36,12 @@ pub(super) enum LogAct {
         /// How many to show at most.
         #[arg(long, default_value_t = 100)]
         count: u64,
+        /// Show entries of this kind only, such as break-glass; may be given several times.
+        #[arg(long)]
+        kind: Vec<Kind>,
+        /// Show entries about questions to this department only.
+        #[arg(long)]
+        department: Option<DepartmentId>,
         /// The keys' folder; opens verdicts, cases, operators and parameters.
         #[arg(long)]
         keys: Option<PathBuf>,
@@ -86,7 +93,14 @@ pub(super) enum LogAct {
 pub(super) fn run(act: LogAct) -> Result<ExitCode, Failure> {
     match act {
         LogAct::Init { dir, keys, origin } => init(&dir, &keys, &origin),
-        LogAct::Show { dir, from, count, keys } => show(&dir, from, count, keys.as_deref()),
+        LogAct::Show { dir, from, count, kind, department, keys } => {
+            let is_wanted = |entry: &Entry<'_>| {
+                let is_kind = kind.is_empty() || kind.contains(&entry.kind);
+                let department = department.as_ref().map(DepartmentId::as_str);
+                is_kind && (department.is_none() || entry.department.as_deref() == department)
+            };
+            show(&dir, (from, count), is_wanted, keys.as_deref())
+        }
         LogAct::Verify { dir, keys } => check(&dir, keys.as_deref()),
         LogAct::RotateKey { dir, keys, purpose } => {
             let (verifier, promise) = rotate(&dir, &keys, purpose)?;
@@ -137,13 +151,20 @@ fn check_offline(dir: &Path, keys: Option<&Path>, mend: bool) -> Result<ExitCode
     Ok(ExitCode::from(code))
 }
 
-fn show(dir: &Path, from: u64, count: u64, keys: Option<&Path>) -> Result<ExitCode, Failure> {
+fn show(
+    dir: &Path,
+    (from, count): (u64, u64),
+    is_wanted: impl Fn(&Entry<'_>) -> bool,
+    keys: Option<&Path>,
+) -> Result<ExitCode, Failure> {
     let sealer = match keys {
         None => None,
         Some(keys) => Some(Sealer::open(dir, &Keys::open(keys)?)?),
     };
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    for record in Reader::open_at(dir, from)?.take(count) {
+    let records = Reader::open_at(dir, from)?;
+    let wanted = records.filter(|it| it.as_ref().map_or(true, |record| is_wanted(&record.entry)));
+    for record in wanted.take(count) {
         let record = record?;
         println!("{}", line(&record));
         if let Some(sealer) = &sealer
@@ -164,7 +185,7 @@ pub(crate) fn line(record: &Record) -> String {
     let time =
         i64::try_from(*time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     let time = time.map(|time| time.to_string()).unwrap_or_default();
-    let mut text = format!("{:>8}  {time:<24}  {:<9}", record.index, kind.as_str());
+    let mut text = format!("{:>8}  {time:<24}  {:<11}", record.index, kind.as_str());
     let entry = &record.entry;
     let named = [&entry.caller, &entry.predicate, &entry.purpose, code];
     for part in named.into_iter().flatten() {
@@ -199,7 +220,9 @@ fn sealed(fields: &Fields) -> String {
             parts.push(format!("{}={date}", id.as_str()));
         }
     }
-    for id in [FieldId::Operator, FieldId::OperatorIssuer, FieldId::Case] {
+    let texts =
+        [FieldId::Operator, FieldId::SecondOperator, FieldId::OperatorIssuer, FieldId::Case];
+    for id in texts {
         if let Some(text) = fields.text(id) {
             parts.push(format!("{}={text}", id.as_str()));
         }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::Zoned;
 use jiff::civil::DateTime;
 use jumpgate_admission::{
-    Decision, Explained, PolicyQuestion, RoleName, SignedRules, Weighed, department_key,
+    Decision, Desk, Explained, PolicyQuestion, RoleName, SignedRules, Weighed, department_key,
 };
 use jumpgate_catalogue::{CallerId, DepartmentId, Digest, PredicateId, Purpose, SubjectKindId};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -85,6 +85,9 @@ pub(super) struct Explain {
     /// A role that a signed token gives the operator; may be given several times.
     #[arg(long)]
     role: Vec<String>,
+    /// Two operators ask together, past the auditor of exact answers.
+    #[arg(long)]
+    two_operators: bool,
     /// Civil time of the question, such as 2026-11-23T10:00; now if left out.
     #[arg(long)]
     at: Option<DateTime>,
@@ -136,14 +139,19 @@ impl Explain {
                 format!("no token can give an operator of this caller the role {role}").into()
             );
         }
-        let operator = is_signed.then_some(roles.as_slice());
+        let desk = match (is_signed, self.two_operators) {
+            (true, true) => Desk::Two(&roles),
+            (true, false) => Desk::Proven(&roles),
+            (false, false) => Desk::Claimed,
+            (false, true) => return Err("no issuer signs for this caller's operators".into()),
+        };
         let question = PolicyQuestion {
             caller: &self.caller,
             predicate: &self.predicate,
             purpose: &self.purpose,
             subject_kind: &kind,
             has_case: self.case,
-            operator,
+            desk,
         };
         let explained = config.plan.policy().explain(&question, &at);
         let explained = explained.ok_or_else(|| format!("no caller {}", self.caller))?;

@@ -82,6 +82,10 @@ pub(crate) fn in_words(proven: &Proven) -> Vec<String> {
     let what = match (entry.kind, verdict) {
         (Kind::Answer, Some(verdict)) => format!("was answered \"{verdict}\""),
         (Kind::Ask, _) => "was put on record before the department was asked".to_owned(),
+        (Kind::BreakGlass, _) => {
+            "was put on record before two operators had the department asked past the auditor"
+                .to_owned()
+        }
         (Kind::Refused, _) => format!("was refused: {}", text(&entry.code)),
         (Kind::Failed, _) => format!("came to nothing: {}", text(&entry.code)),
         (kind, _) => format!("has an entry of kind {kind}"),

@@ -61,7 +61,8 @@ impl Live {
         self.add_kept(&known, &mut disclosed.intervals);
         let told = disclosed.intervals.iter().map(|(of, interval)| line(of, *interval));
         let cuts = disclosed.cuts.iter().map(|cut| {
-            format!("{} {} asked {}, and it was a cut", cut.day, cut.caller, cut.predicate)
+            let past = if cut.is_break_glass { ", past the auditor" } else { "" };
+            format!("{} {} asked {}, and it was a cut{past}", cut.day, cut.caller, cut.predicate)
         });
         let lines: Vec<String> = told.chain(cuts).collect();
         let text = if lines.is_empty() { "no exact answer has told anything" } else { "so much" };

@@ -7,25 +7,11 @@ use jumpgate_querylog::{FieldId, Kind};
 use serde_json::{Value, json};
 
 use crate::harness::questions::{WIDOW, age, batch, but, under_id};
-use crate::harness::tokens::{KeyServer, SigningKey, claims, encoded, jwk_set, thumbprint};
+use crate::harness::tokens::{
+    ISSUER_OF_WINDOW, KeyServer, SigningKey, claims, encoded, jwk_set, thumbprint,
+};
 use crate::harness::{Client, Ground, Harness, Reply, Setup, eventually};
 use crate::http::assert_problem;
-
-const ISSUER: &str = r#"
-    [operator_issuers.idp]
-    issuer = "https://idp.district.example"
-    audience = "https://gateway.district.example"
-    algorithms = ["ES256"]
-    keys_file = "idp.json"
-    roles = ["clerk", "chief"]
-    [[callers]]
-    id = "one-window"
-    san_uri = "urn:example:district:one-window"
-    operators = "idp"
-    [[callers]]
-    id = "other-window"
-    san_uri = "urn:example:district:other-window"
-"#;
 
 async fn ask(client: &mut Client, token: Option<&str>, question: &Value) -> Reply {
     let json = ("content-type", "application/json");
@@ -36,7 +22,7 @@ async fn ask(client: &mut Client, token: Option<&str>, question: &Value) -> Repl
 }
 
 async fn ground(keys: &[&SigningKey], overlay: &str) -> Ground {
-    let ground = Setup::new().with(ISSUER).with(overlay).ground().await;
+    let ground = Setup::new().with(ISSUER_OF_WINDOW).with(overlay).ground().await;
     fs::write(ground.folder.path().join("idp.json"), jwk_set(keys)).unwrap();
     ground
 }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use jumpgate_querylog::Kind;
 
-use crate::crash::{binary, build_binary};
+use crate::crash::{build_binary, jumpgate, said};
 use crate::harness::questions::{WIDOW, age, but};
 use crate::harness::{Ground, Setup, load};
 use crate::http::assert_problem;
@@ -19,15 +18,6 @@ const REGISTRY: &str = r#"@id("court-with-a-case")
 forbid (principal, action, resource == Department::"civil-registry")
 when { context.purpose == Purpose::"court-order" && !context.has_case };
 "#;
-
-fn jumpgate(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(binary());
-    command.current_dir(folder).args(arguments).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8([&output.stdout[..], &output.stderr].concat()).unwrap()
-}
 
 /// A ground with rules of both kinds, the registry's signed by the command.
 async fn ground() -> Ground {

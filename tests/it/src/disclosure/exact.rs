@@ -7,6 +7,7 @@ use std::path::Path;
 use http::Method;
 use jiff::ToSpan;
 use jiff::civil::Date;
+use jumpgate_catalogue::Way;
 use jumpgate_departments::{Fault, Person};
 use jumpgate_querylog::{FieldId, Kind};
 use serde_json::Value;
@@ -105,7 +106,7 @@ async fn an_answer_from_others_is_on_record_like_any_other() {
         (fields.release().unwrap(), fields.date(FieldId::AsOf).unwrap())
     };
     let ((new, as_of), (known, earlier)) = (release(0), release(1));
-    assert!(new.is_new && !known.is_new);
+    assert_eq!((new.way, known.way), (Way::Cut, Way::Implied));
     assert_eq!((as_of, earlier), (TODAY, TODAY));
     assert_eq!((new.day, new.side, &*new.attribute), (known.day, known.side, "birth-date"));
     harness.finish().await;

@@ -15,7 +15,7 @@ async fn act(harness: &Harness, act: &str, handle: &str) -> (StatusCode, Value) 
     harness.at_socket_with(&format!("/persons/{act}"), &body).await
 }
 
-async fn shown(harness: &Harness, handle: &str) -> Vec<String> {
+pub async fn shown(harness: &Harness, handle: &str) -> Vec<String> {
     let (status, said) = act(harness, "disclosure", handle).await;
     assert_eq!(status, 200, "{said}");
     serde_json::from_value(said["changes"].clone()).unwrap()

@@ -22,6 +22,23 @@ use tokio_rustls::TlsAcceptor;
 pub const ISSUER: &str = "https://idp.district.example";
 pub const AUDIENCE: &str = "https://gateway.district.example";
 
+/// A configuration whose caller `one-window` sends operators' tokens, and the other one none.
+pub const ISSUER_OF_WINDOW: &str = r#"
+    [operator_issuers.idp]
+    issuer = "https://idp.district.example"
+    audience = "https://gateway.district.example"
+    algorithms = ["ES256"]
+    keys_file = "idp.json"
+    roles = ["clerk", "chief"]
+    [[callers]]
+    id = "one-window"
+    san_uri = "urn:example:district:one-window"
+    operators = "idp"
+    [[callers]]
+    id = "other-window"
+    san_uri = "urn:example:district:other-window"
+"#;
+
 /// A key that tokens are signed with.
 pub struct SigningKey {
     pub kid: String,
