@@ -12,6 +12,7 @@ use crate::ids::{Digest, LegalBasis, PredicateId, Purpose, SubjectKindId};
 use crate::subject::{PROVINCES, Province, SubjectKind};
 
 mod attribute;
+mod cuts;
 mod entries;
 mod exact;
 mod lint;
@@ -19,7 +20,8 @@ mod predicate;
 mod reader;
 
 pub use attribute::{
-    Attribute, Buckets, Cut, CutUnit, ExactCut, FinestCells, Follows, Histogram, Release, Side, Way,
+    Attribute, Buckets, CodeCut, Cut, CutUnit, ExactCut, FinestCells, Follows, Histogram, Join,
+    Release, Side, Way,
 };
 pub use predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 
@@ -30,6 +32,7 @@ pub struct Catalogue {
     // Keyed by their ids' texts, so that a caller's text is looked up without being parsed.
     predicates: BTreeMap<String, Arc<Predicate>>,
     attributes: BTreeMap<String, Attribute>,
+    joins: BTreeMap<String, Join>,
     legal_bases: BTreeMap<String, LegalBasisEntry>,
     purposes: BTreeMap<String, PurposeEntry>,
     subject_kinds: BTreeMap<String, Arc<SubjectKind>>,
@@ -59,6 +62,7 @@ impl Catalogue {
             digest: digest_of(&files),
             predicates: BTreeMap::new(),
             attributes: BTreeMap::new(),
+            joins: BTreeMap::new(),
             legal_bases: BTreeMap::new(),
             purposes: BTreeMap::new(),
             subject_kinds: BTreeMap::new(),
@@ -111,6 +115,18 @@ impl Catalogue {
     pub fn finest_cells(&self, attribute: &Attribute) -> Option<FinestCells> {
         let predicates: Vec<_> = self.predicates.values().cloned().collect();
         lint::finest(attribute, &self.attributes, &predicates)
+    }
+
+    /// Every join of attributes, sorted by id.
+    pub fn joins(&self) -> impl Iterator<Item = &Join> {
+        self.joins.values()
+    }
+
+    /// The fewest people whom all questions about the attributes of a join leave together; none if
+    /// nothing divides them.
+    pub fn fewest_together(&self, join: &Join) -> Option<u64> {
+        let predicates: Vec<_> = self.predicates.values().cloned().collect();
+        lint::fewest_together(join, &self.attributes, &predicates)
     }
 
     /// Every legal basis with its English title, sorted by id.

@@ -14,8 +14,8 @@ pub mod subject;
 mod verdict;
 
 pub use catalogue::{
-    Attribute, Buckets, Catalogue, CatalogueMistake, Cell, Clock, Cut, CutUnit, ExactCut,
-    FinestCells, Follows, Histogram, ParameterKind, ParameterSpec, Predicate, Release, Side,
+    Attribute, Buckets, Catalogue, CatalogueMistake, Cell, Clock, CodeCut, Cut, CutUnit, ExactCut,
+    FinestCells, Follows, Histogram, Join, ParameterKind, ParameterSpec, Predicate, Release, Side,
     Timing, Way,
 };
 pub use fault::{Blame, Fault, FaultCode};

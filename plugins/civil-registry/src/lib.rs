@@ -115,16 +115,10 @@ fn holds(query: &Query, person: Element<'_>) -> Result<bool, Stop> {
     }
 }
 
-/// Complete years of age. The dead do not grow older: for them it is the age they reached, so that
-/// a pension office asking about the past gets the same answer whenever it asks.
+/// Complete years since the birth, also of the dead: nothing but the date of birth is looked at.
+/// Were they not to grow older, the answer would tell when they died.
 fn age_years(person: Element<'_>, as_of: Date) -> Result<Option<u32>, Stop> {
-    let birth = not_later(person.date("BirthDate")?, as_of)?;
-    let last = match death(person)? {
-        Some(death) if death < birth => return Err(Reason::ConflictingFields.into()),
-        Some(death) => death.min(as_of),
-        None => as_of,
-    };
-    Ok(whole_years(birth, last))
+    Ok(whole_years(not_later(person.date("BirthDate")?, as_of)?, as_of))
 }
 
 fn is_alive(person: Element<'_>, as_of: Date) -> Result<bool, Stop> {

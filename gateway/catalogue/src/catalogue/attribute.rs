@@ -36,10 +36,22 @@ pub struct Follows {
     pub years: i64,
 }
 
+/// Attributes whose answers are looked at together: who has one rare value and another one is rarer
+/// still. Their values are taken to be independent of each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Its name.
+    pub id: String,
+    /// The attributes.
+    pub attributes: Vec<String>,
+    /// Fewest people that answers about all of them may leave together.
+    pub cell_people_min: u64,
+}
+
 /// What all questions about an attribute leave at the finest, whoever asks them for five years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FinestCells {
-    /// Width of the narrowest cell, in days or in what is counted.
+    /// Width of the narrowest cell, in days, in what is counted or in codes.
     pub narrowest: i64,
     /// Fewest people in a cell, by the histogram, rounded down.
     pub people_min: u64,
@@ -53,6 +65,20 @@ pub enum Histogram {
     Dates(Buckets),
     /// The values are counts, of months for one.
     Counts(Buckets),
+    /// The values are codes, each with its people.
+    Codes(Vec<(String, u64)>),
+}
+
+impl Histogram {
+    /// All people in it.
+    pub fn everybody(&self) -> u64 {
+        match self {
+            Self::Dates(buckets) | Self::Counts(buckets) => {
+                buckets.from.iter().map(|(_, people)| *people).sum()
+            }
+            Self::Codes(codes) => codes.iter().map(|(_, people)| *people).sum(),
+        }
+    }
 }
 
 /// Ascending.
@@ -108,6 +134,15 @@ pub struct Cut {
     pub thresholds: Vec<i64>,
     /// Where the value lies if the answer is `yes`.
     pub yes: Side,
+}
+
+/// How a predicate's answer divides an attribute of codes: whom it is `yes` of from all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeCut {
+    /// True if it is `yes` of whose code begins with the asked one; false if of who has that one.
+    pub begins: bool,
+    /// The codes that can be asked about.
+    pub codes: Vec<String>,
 }
 
 /// Where a value lies, seen from a cut.

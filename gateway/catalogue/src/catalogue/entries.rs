@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::civil::Date;
 use toml::Table;
 
-use super::attribute::{
-    Attribute, Buckets, Cut, CutUnit, Follows, Histogram, Side, days_since_1970,
-};
+use super::attribute::{Attribute, CodeCut, Cut, Histogram, Join};
+use super::cuts::{read_code_cut, read_cut, read_follows, read_histogram};
 use super::lint;
 use super::predicate::{Cell, Clock, ParameterKind, ParameterSpec, Predicate, Timing};
 use super::reader::Reader;
@@ -24,14 +22,10 @@ const PREDICATES_PER_FILE_MAX: usize = 256;
 const KINDS_PER_FILE_MAX: usize = 256;
 /// A question with more parts than this is several questions.
 const PARAMETERS_MAX: usize = 8;
-/// A bucket for each of more years than anybody lives.
-const BUCKETS_MAX: usize = 256;
 /// More than there are.
-const PEOPLE_MAX: i64 = 100_000_000_000;
+pub(super) const PEOPLE_MAX: i64 = 100_000_000_000;
 /// Ten years: what leaves more is no question.
 const INTERVAL_DAYS_MAX: i64 = 3_650;
-/// Longer than a life.
-const YEARS_MAX: i64 = 200;
 /// A name, an address line; more than that is a document.
 const TEXT_CHARS_MAX: i64 = 256;
 
@@ -92,6 +86,7 @@ impl Catalogue {
         let mut reader = Reader::new(file, "file".to_owned(), table, mistakes);
         let kinds = reader.tables("subject_kind", KINDS_PER_FILE_MAX);
         let attributes = reader.tables("attribute", KINDS_PER_FILE_MAX);
+        let joins = reader.tables("join", KINDS_PER_FILE_MAX);
         let legal_bases = reader.tables("legal_basis", KINDS_PER_FILE_MAX);
         let purposes = reader.tables("purpose", KINDS_PER_FILE_MAX);
         let predicates = reader.tables("predicate", PREDICATES_PER_FILE_MAX);
@@ -107,6 +102,11 @@ impl Catalogue {
             let place = format!("attribute {number}");
             let reader = Reader::of_entry(file, place, "id", table, mistakes);
             attribute_ids.extend(self.read_attribute(reader));
+        }
+        for (number, table) in (1..).zip(joins) {
+            let place = format!("join {number}");
+            let reader = Reader::of_entry(file, place, "id", table, mistakes);
+            attribute_ids.extend(self.read_join(reader));
         }
         for (number, table) in (1..).zip(legal_bases) {
             let place = format!("legal_basis {number}");
@@ -180,6 +180,32 @@ impl Catalogue {
         id
     }
 
+    /// Returns its id, if it has one.
+    fn read_join(&mut self, mut reader: Reader<'_>) -> Option<String> {
+        let id = reader.text("id");
+        let attributes = reader.texts("attributes", 2);
+        let cell_people_min = reader.integer("cell_people_min", 2, PEOPLE_MAX);
+        let is_taken = |id: &String| {
+            self.joins.contains_key(id.as_str()) || self.attributes.contains_key(id.as_str())
+        };
+        if id.as_ref().is_some_and(is_taken) {
+            let rule = "an id stands for one attribute or one join";
+            reader.mistake("id", rule, "rename or remove one");
+        }
+        reader.finish();
+        let join = (|| {
+            Some(Join {
+                id: id.clone()?,
+                attributes: attributes?,
+                cell_people_min: u64::try_from(cell_people_min?).ok()?,
+            })
+        })();
+        if let Some(join) = join {
+            self.joins.insert(join.id.clone(), join);
+        }
+        id
+    }
+
     /// Looks for predicates that together leave too few people in a cell of an attribute.
     fn lint(&self, files: &BTreeMap<String, &str>, mistakes: &mut Vec<CatalogueMistake>) {
         for attribute in self.attributes.values() {
@@ -216,20 +242,33 @@ impl Catalogue {
                 mend: broken.mend,
             });
         }
-        let predicates: Vec<_> = self.predicates.values().cloned().collect();
-        for attribute in self.attributes.values() {
-            let found = lint::collisions(attribute, &self.attributes, &predicates);
-            for lint::Collision { predicate, rule, mend } in found {
-                let entry = predicate.id.as_str().to_owned();
-                let file = files.get(&entry).copied().unwrap_or_default().to_owned();
+        for join in self.joins.values() {
+            let unknown = join.attributes.iter().find(|it| !self.attributes.contains_key(*it));
+            if let Some(unknown) = unknown {
                 mistakes.push(CatalogueMistake {
-                    file,
-                    entry,
-                    field: "cut".to_owned(),
-                    rule,
-                    mend,
+                    file: files.get(&join.id).copied().unwrap_or_default().to_owned(),
+                    entry: join.id.clone(),
+                    field: "attributes".to_owned(),
+                    rule: format!("no [[attribute]] entry is {unknown}"),
+                    mend: "add it, or name another one".to_owned(),
                 });
             }
+        }
+        let predicates: Vec<_> = self.predicates.values().cloned().collect();
+        let alone = self
+            .attributes
+            .values()
+            .map(|attribute| lint::collisions(attribute, &self.attributes, &predicates));
+        // Whoever is mended alone may be mended together.
+        let alone: Vec<_> = alone.flatten().collect();
+        let joined = self.joins.values().filter(|_| alone.is_empty());
+        let together = joined.flat_map(|join| lint::together(join, &self.attributes, &predicates));
+        let together: Vec<_> = together.collect();
+        for lint::Collision { predicate, rule, mend } in alone.into_iter().chain(together) {
+            let entry = predicate.id.as_str().to_owned();
+            let file = files.get(&entry).copied().unwrap_or_default().to_owned();
+            let field = "cut".to_owned();
+            mistakes.push(CatalogueMistake { file, entry, field, rule, mend });
         }
     }
 
@@ -314,7 +353,7 @@ impl Catalogue {
             reader.mistake("clock", rule, "make it current");
         }
         let parameters = read_parameters(reader, is_match);
-        let cut = self.read_cut(reader, attribute.as_deref(), clock, parameters.as_deref());
+        let cuts = self.read_cuts(reader, attribute.as_deref(), clock, parameters.as_deref());
         let kinds: Option<Vec<SubjectKindId>> = reader.parsed_list("subject_kinds", 1);
         let purposes: Option<Vec<Purpose>> = reader.parsed_list("purposes", 1);
         let absent = reader.word("absent", &Verdict::ALL, Verdict::as_str);
@@ -323,7 +362,7 @@ impl Catalogue {
         check_known(reader, "subject_kinds", ids, &self.subject_kinds);
         let ids = purposes.iter().flatten().map(Purpose::as_str);
         check_known(reader, "purposes", ids, &self.purposes);
-        let (attribute, subject_kinds) = (attribute?, kinds?);
+        let (attribute, subject_kinds, (cut, code_cut)) = (attribute?, kinds?, cuts?);
         let no_secret_for = self.no_secret_for(&attribute, &subject_kinds);
         Some(Predicate {
             id: id?,
@@ -334,7 +373,8 @@ impl Catalogue {
             attribute,
             clock: clock?,
             cell: cell?,
-            cut: cut?,
+            cut,
+            code_cut,
             is_match,
             parameters: parameters?,
             subject_kinds,
@@ -345,16 +385,18 @@ impl Catalogue {
         })
     }
 
-    /// `None` after a mistake; `Some(None)` for a state, which is not cut.
-    fn read_cut(
+    /// `None` after a mistake; neither of both for a state of which no figures are known.
+    fn read_cuts(
         &self,
         reader: &mut Reader<'_>,
         attribute: Option<&str>,
         clock: Option<Clock>,
         parameters: Option<&[ParameterSpec]>,
-    ) -> Option<Option<Cut>> {
+    ) -> Option<(Option<Cut>, Option<CodeCut>)> {
         let table = reader.table("cut");
-        if clock? == Clock::Current {
+        let known = self.attributes.get(attribute?);
+        let is_coded = known.is_some_and(|it| matches!(it.people, Histogram::Codes(_)));
+        if clock? == Clock::Current && !is_coded {
             let has_threshold =
                 parameters?.iter().any(|spec| matches!(spec.kind, ParameterKind::Integers(_)));
             if table.is_some() || has_threshold {
@@ -362,14 +404,14 @@ impl Catalogue {
                 reader.mistake("cut", rule, "remove it or make the clock a grid");
                 return None;
             }
-            if self.attributes.contains_key(attribute?) {
+            if known.is_some() {
                 let rule = "an attribute with an [[attribute]] entry is no state";
                 reader.mistake("clock", rule, "make it a grid");
                 return None;
             }
-            return Some(None);
+            return Some((None, None));
         }
-        let Some(attribute) = self.attributes.get(attribute?) else {
+        let Some(attribute) = known else {
             let rule = "an attribute that is cut has an [[attribute]] entry";
             reader.mistake("attribute", rule, "add it, with how many people have which value");
             return None;
@@ -379,9 +421,13 @@ impl Catalogue {
             return None;
         };
         let mut child = reader.child("cut", "", table);
-        let cut = read_cut(&mut child, attribute, parameters);
+        let cuts = if is_coded {
+            read_code_cut(&mut child, parameters).map(|cut| (None, Some(cut)))
+        } else {
+            read_cut(&mut child, attribute, parameters).map(|cut| (Some(cut), None))
+        };
         child.finish();
-        cut.map(Some)
+        cuts
     }
 
     fn no_secret_for(&self, attribute: &str, kinds: &[SubjectKindId]) -> Vec<SubjectKindId> {
@@ -413,107 +459,6 @@ impl Catalogue {
         if let Some(other) = other {
             let rule = "an attribute has one clock and one cell in the whole catalogue";
             reader.mistake("clock", rule, format!("see {}, which cuts it too", other.id));
-        }
-    }
-}
-
-fn read_cut(
-    reader: &mut Reader<'_>,
-    attribute: &Attribute,
-    parameters: Option<&[ParameterSpec]>,
-) -> Option<Cut> {
-    let Some(unit) = CutUnit::ALL.into_iter().find(|unit| reader.has(unit.as_str())) else {
-        let rule = one_of(CutUnit::ALL.map(CutUnit::as_str));
-        reader.mistake("-", format!("has {rule}"), "add it");
-        return None;
-    };
-    let key = unit.as_str();
-    let is_of_dates = unit != CutUnit::AtLeastMonths;
-    if is_of_dates != matches!(attribute.people, Histogram::Dates(_)) {
-        let rule = format!("the people of {} are spread over other values", attribute.id);
-        reader.mistake(key, rule, "cut by what its [[attribute]] entry has");
-    }
-    let integers = parameters?.iter().filter_map(|spec| match &spec.kind {
-        ParameterKind::Integers(set) => Some((&*spec.name, set)),
-        ParameterKind::Codes(_) | ParameterKind::Text { .. } | ParameterKind::Identifier(_) => None,
-    });
-    let integers: Vec<(&str, &Vec<i64>)> = integers.collect();
-    let yes = match reader.has("yes") {
-        true if is_of_dates => reader.word("yes", &Side::ALL, Side::as_str)?,
-        false if is_of_dates => Side::Before,
-        true | false => Side::From,
-    };
-    let (named, thresholds) = match reader.integer_or_text(key)? {
-        Ok(threshold) => (None, vec![threshold]),
-        Err(name) => match integers.iter().find(|(of, _)| *of == name) {
-            Some((_, set)) => (Some(name), (*set).clone()),
-            None => {
-                let rule = format!("the predicate has no integer parameter {name}");
-                reader.mistake(key, rule, "name the parameter that is the threshold");
-                return None;
-            }
-        },
-    };
-    if let Some((other, _)) = integers.iter().find(|(of, _)| named.as_deref() != Some(*of)) {
-        let rule = format!("the parameter {other} is a number too, and nothing says what it cuts");
-        reader.mistake(key, rule, "make it a code, or a predicate of its own");
-        return None;
-    }
-    let max = unit.threshold_max();
-    if thresholds.iter().any(|threshold| !(1..=max).contains(threshold)) {
-        let rule = format!("a threshold is from 1 to {max} {}", unit.in_words());
-        reader.mistake(key, rule, "change it");
-        return None;
-    }
-    Some(Cut { unit, parameter: named.map(Into::into), thresholds, yes })
-}
-
-/// `None` after a mistake; `Some(None)` where it follows from nothing.
-fn read_follows(reader: &mut Reader<'_>) -> Option<Option<Follows>> {
-    let Some(table) = reader.table("follows") else { return Some(None) };
-    let mut child = reader.child("follows", "", table);
-    let attribute = child.text("attribute");
-    let years = child.integer("years", 0, YEARS_MAX);
-    child.finish();
-    Some(Some(Follows { attribute: attribute?, years: years? }))
-}
-
-/// The people of an attribute: buckets of dates or of counts, and where the last one ends.
-fn read_histogram(reader: &mut Reader<'_>) -> Option<Histogram> {
-    let tables = reader.tables("people", BUCKETS_MAX);
-    let is_of_dates = tables.first().is_none_or(|table| table.contains_key("from_date"));
-    let (from_key, until_key) =
-        if is_of_dates { ("from_date", "until_date") } else { ("from_count", "until_count") };
-    let mut from = Vec::new();
-    for (number, table) in (1..).zip(tables) {
-        let mut child = reader.child(&format!("people {number}"), "", table);
-        let begin = read_value(&mut child, from_key);
-        let people = child.integer("people", 0, PEOPLE_MAX);
-        child.finish();
-        from.push((begin?, u64::try_from(people?).ok()?));
-    }
-    let until = read_value(reader, until_key)?;
-    let is_ascending = from.is_sorted_by(|one, next| one.0 < next.0);
-    if from.is_empty() || !is_ascending || from.last().is_some_and(|last| last.0 >= until) {
-        let rule = "must be buckets in ascending order, the last one ending after it begins";
-        reader.mistake("people", rule, "put them in order");
-        return None;
-    }
-    let buckets = Buckets { from, until };
-    Some(if is_of_dates { Histogram::Dates(buckets) } else { Histogram::Counts(buckets) })
-}
-
-/// A date as days since 1970, or a count.
-fn read_value(reader: &mut Reader<'_>, key: &str) -> Option<i64> {
-    if key.ends_with("_count") {
-        return reader.integer(key, 0, PEOPLE_MAX);
-    }
-    let text = reader.text(key)?;
-    match text.parse::<Date>() {
-        Ok(date) => Some(days_since_1970(date)),
-        Err(_) => {
-            reader.mistake(key, "must be a date such as 1970-01-31", "change it");
-            None
         }
     }
 }

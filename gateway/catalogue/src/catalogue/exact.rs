@@ -109,11 +109,26 @@ impl Catalogue {
             );
             told("cut", &rule, "remove it, or make interval_days_min smaller")
         });
+        let several = predicate
+            .cut
+            .as_ref()
+            .filter(|cut| cut.parameter.is_none() && cut.thresholds.len() > 1);
+        let several = several.map(|_| {
+            let rule = "an exact answer cuts at one place";
+            told("cut", rule, "leave one number, or name a parameter")
+        });
         let department = (predicate.department != first.department).then(|| {
             let rule = "exact predicates of one attribute are one department's";
             told("clock", rule, &format!("see {}, which cuts it too", first.id))
         });
-        absent.into_iter().chain(department).chain(cut).chain(parameter).chain(person).chain(same)
+        absent
+            .into_iter()
+            .chain(department)
+            .chain(several)
+            .chain(cut)
+            .chain(parameter)
+            .chain(person)
+            .chain(same)
     }
 }
 

@@ -17,6 +17,12 @@ use super::attribute::{
 };
 use super::predicate::{Cell, Clock, Predicate};
 
+mod codes;
+mod joint;
+
+use codes::Codes;
+pub(super) use joint::{fewest_together, together};
+
 /// Two cuts with too few people between them, and what would be right.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Collision {
@@ -65,15 +71,12 @@ pub(super) fn collisions(
     all: &BTreeMap<String, Attribute>,
     predicates: &[Arc<Predicate>],
 ) -> Vec<Collision> {
+    if let Histogram::Codes(people) = &attribute.people {
+        return Codes::new(attribute, people, predicates).collisions();
+    }
     let axis = Axis::new(attribute, all, predicates);
-    if axis.sources.len() > SOURCES_MAX
-        && let Some(last) = axis.sources.last()
-    {
-        return vec![Collision {
-            predicate: Arc::clone(last.predicate),
-            rule: format!("{} has more than {SOURCES_MAX} thresholds in all", attribute.id),
-            mend: "remove some".to_owned(),
-        }];
+    if let Some(last) = axis.sources.get(SOURCES_MAX) {
+        return vec![too_many(attribute, last.predicate)];
     }
     let mut worst: BTreeMap<(usize, usize), Between> = BTreeMap::new();
     for small in axis.cells().into_iter().filter(|cell| axis.is_small(cell.people)) {
@@ -86,6 +89,14 @@ pub(super) fn collisions(
     worst.into_values().take(TOLD_MAX).map(|small| axis.tell(&small)).collect()
 }
 
+fn too_many(attribute: &Attribute, predicate: &Arc<Predicate>) -> Collision {
+    Collision {
+        predicate: Arc::clone(predicate),
+        rule: format!("{} has more than {SOURCES_MAX} thresholds or codes in all", attribute.id),
+        mend: "remove some".to_owned(),
+    }
+}
+
 /// The narrowest cell that all questions about the attribute leave, and the fewest people in one;
 /// none if nothing cuts it.
 pub(super) fn finest(
@@ -93,6 +104,16 @@ pub(super) fn finest(
     all: &BTreeMap<String, Attribute>,
     predicates: &[Arc<Predicate>],
 ) -> Option<FinestCells> {
+    if let Histogram::Codes(people) = &attribute.people {
+        let codes = Codes::new(attribute, people, predicates);
+        let cells = codes.cells(None).into_iter().filter(|cell| cell.people > 0);
+        let sizes = cells.map(|cell| (cell.codes.len() as i64, cell.people));
+        let sizes: Vec<(i64, u64)> = sizes.filter(|_| !codes.sources.is_empty()).collect();
+        return Some(FinestCells {
+            narrowest: sizes.iter().map(|(codes, _)| *codes).min()?,
+            people_min: sizes.iter().map(|(_, people)| *people).min()?,
+        });
+    }
     let cells = Axis::new(attribute, all, predicates).cells();
     let narrowest = cells.iter().map(|cell| cell.until - cell.from).min()?;
     let people = cells.iter().map(|cell| cell.people).fold(f64::INFINITY, f64::min);
@@ -147,14 +168,18 @@ impl<'a> Axis<'a> {
         let (least, most) =
             years.fold((i64::MAX, 0), |(least, most), it| (least.min(it), most.max(it)));
         let spread = most.saturating_sub(least).clamp(0, YEARS_MAX);
-        let Histogram::Dates(buckets) = &attribute.people else {
-            let end = BEGIN.saturating_add((ASKING_YEARS + spread).years());
-            let people = attribute.buckets().clone();
-            return Self { attribute, people, begin: BEGIN, end, sources };
+        let (begin, buckets) = match &attribute.people {
+            Histogram::Dates(buckets) => (date_of(buckets.until), buckets.clone()),
+            Histogram::Counts(buckets) => (BEGIN, buckets.clone()),
+            // Of codes nothing lies on an axis.
+            Histogram::Codes(_) => (BEGIN, Buckets { from: Vec::new(), until: 0 }),
         };
-        let begin = date_of(buckets.until);
         let end = begin.saturating_add((ASKING_YEARS + spread).years());
-        let people = buckets.going_on_until(days_since_1970(end));
+        let people = match attribute.people {
+            // Those who come after the last question are not few, and nothing divides them.
+            Histogram::Dates(_) => buckets.going_on_until(days_since_1970(end) + CELL_DAYS_MAX),
+            Histogram::Counts(_) | Histogram::Codes(_) => buckets,
+        };
         Self { attribute, people, begin, end, sources }
     }
 
@@ -295,15 +320,7 @@ impl<'a> Axis<'a> {
     fn shown(&self, value: i64) -> String {
         match &self.attribute.people {
             Histogram::Dates(_) => date_of(value).to_string(),
-            Histogram::Counts(_) => value.to_string(),
-        }
-    }
-}
-
-impl Attribute {
-    fn buckets(&self) -> &Buckets {
-        match &self.people {
-            Histogram::Dates(buckets) | Histogram::Counts(buckets) => buckets,
+            Histogram::Counts(_) | Histogram::Codes(_) => value.to_string(),
         }
     }
 }
@@ -317,6 +334,8 @@ fn earlier(day: i64, years: i64) -> i64 {
 const BEGIN: Date = jiff::civil::date(2026, 1, 1);
 /// How long somebody asks, beside the time in which one threshold reaches the place of another.
 const ASKING_YEARS: i64 = 5;
+/// A month.
+const CELL_DAYS_MAX: i64 = 31;
 /// Longer than anything follows from anything.
 const YEARS_MAX: i64 = 1_000;
 /// More thresholds of one attribute than anybody reviews.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
-use super::attribute::{Cut, ExactCut};
+use super::attribute::{CodeCut, Cut, ExactCut};
 use crate::ids::{DepartmentId, PredicateId, Purpose, SubjectKindId};
 use crate::query::{ParameterValue, one_of};
 use crate::subject::IdentifierRule;
@@ -32,8 +32,10 @@ pub struct Predicate {
     pub clock: Clock,
     /// The calendar cell; `Some` exactly on a grid.
     pub cell: Option<Cell>,
-    /// How an answer divides the attribute's values; `Some` exactly where the clock is no state's.
+    /// How an answer divides the attribute's dates or counts.
     pub cut: Option<Cut>,
+    /// How an answer divides the attribute's codes, where figures of them are known.
+    pub code_cut: Option<CodeCut>,
     /// True if it compares a claim about the subject (核验). Only then may a parameter be free.
     pub is_match: bool,
     /// What it takes, in the order an adapter is given it.

@@ -150,12 +150,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An integer, or a text that names where one stands.
-    pub(super) fn integer_or_text(&mut self, key: &str) -> Option<Result<i64, String>> {
+    /// An integer or several, or a text that names where they stand.
+    pub(super) fn integers_or_text(&mut self, key: &str) -> Option<Result<Vec<i64>, String>> {
         match self.required(key)? {
-            Value::Integer(value) if value > 0 => Some(Ok(value)),
+            Value::Integer(value) => Some(Ok(vec![value])),
             Value::String(text) => Some(Err(text)),
-            _ => self.wrong(key, "an integer above 0 or a parameter's name"),
+            list @ Value::Array(_) => {
+                self.table.insert(key.to_owned(), list);
+                self.integers(key).map(Ok)
+            }
+            _ => self.wrong(key, "an integer, a list of integers or a parameter's name"),
         }
     }
 

@@ -49,8 +49,10 @@ fn granted(rules: &str) -> Setup {
     Setup::new().with(&policy).file("registry.cedar", rules).file("registry.cedar.sig", signature)
 }
 
-/// The same catalogue with an exact age, asked by handles of which a person has one for life.
+/// The same catalogue with an exact age, asked by handles of which a person has one for life, and
+/// without joins: exact answers leave too few people for them.
 fn exactly(text: &str) -> String {
+    let text = text.split("# Who asks all of both").next().unwrap();
     let handle = "rule = \"one-window-handle\"\nreveals = []\n";
     let text = text.replacen(handle, &format!("{handle}lasting = true\n"), 1);
     let Some((before, birth)) = text.split_once("id = \"birth-date\"\n") else { return text };

@@ -169,6 +169,33 @@ fn what_follows_from_an_attribute_cuts_it_too() {
 }
 
 #[test]
+fn an_answer_that_looks_at_several_numbers_cuts_at_each() {
+    let of = |numbers: &str| {
+        let text = predicate("minor", "week", "years_before", "\"x\"");
+        let text = text.replace("\"integer\"", "\"code\"");
+        mistakes(
+            EVENLY,
+            &text.replace("years_before = \"n\"", &format!("years_before = {numbers}")),
+        )
+    };
+    assert_eq!(of("18"), [""; 0]);
+    assert_eq!(of("[0, 28]"), [""; 0]);
+    let found = of("[17, 18]");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("18 years and 17 years of civil-registry/minor@1"), "{}", found[0]);
+    for (numbers, said) in [
+        ("0", "a threshold is from 1 to 200 years"),
+        ("[0]", "a threshold is from 1 to 200 years"),
+        ("[0, 201]", "a threshold is from 0 to 200 years"),
+        ("[]", "must be a list of 1 to"),
+        ("1.5", "must be an integer, a list of integers or a parameter's name"),
+    ] {
+        let found = of(numbers).join("\n");
+        assert!(found.contains(said), "{found}");
+    }
+}
+
+#[test]
 fn a_cut_that_does_not_say_where_is_a_mistake() {
     let of = |from: &str, to: &str| {
         let text = predicate("age", "month", "years_before", "18");
@@ -188,7 +215,7 @@ fn a_cut_that_does_not_say_where_is_a_mistake() {
         (
             "= \"n\" }",
             "= 0 }",
-            "cut: years_before: must be an integer above 0 or a parameter's name",
+            "cut: years_before: the parameter n is a number too, and nothing says what it cuts",
         ),
         (
             "years_before",
@@ -303,7 +330,11 @@ fn more_thresholds_than_anybody_reviews_are_a_mistake() {
         .collect();
     let found = mistakes(EVENLY, &many);
     assert_eq!(found.len(), 1);
-    assert!(found[0].contains("birth-date has more than 256 thresholds in all"), "{}", found[0]);
+    assert!(
+        found[0].contains("birth-date has more than 256 thresholds or codes in all"),
+        "{}",
+        found[0]
+    );
 }
 
 proptest! {

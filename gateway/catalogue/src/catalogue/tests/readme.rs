@@ -22,9 +22,15 @@ fn the_page_on_disclosure_says_what_the_linter_has_found() {
         let unit = match attribute.people {
             Histogram::Dates(_) => "days",
             Histogram::Counts(_) => "month of contributions",
+            Histogram::Codes(_) => "code",
         };
         writeln!(table, "| {} | {narrowest} {unit} | {people_min} |", attribute.id).unwrap();
         assert!(people_min >= attribute.cell_people_min);
+    }
+    for join in shipped().joins() {
+        let people = shipped().fewest_together(join).unwrap();
+        writeln!(table, "| {} | | {people} |", join.attributes.join(" with ")).unwrap();
+        assert!(people >= join.cell_people_min);
     }
     compare("../disclosure.md", "<!-- generated: cells -->\n", &table);
 }
