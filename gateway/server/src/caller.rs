@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jumpgate_admission::Desk;
-use jumpgate_catalogue::{CallerId, Digest};
+use jumpgate_catalogue::{CallerId, Digest, Refusal};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::{CallerName, Rights, Shown};
-use crate::operator::Operator;
+use crate::operator::{self, Operator};
 use crate::trust::Trust;
 
 /// Who asks. Holding one proves a verified certificate, or the listener that the configuration
@@ -107,6 +107,18 @@ impl Caller {
         match &self.operators {
             Operators::Two(both) => both.last(),
             Operators::Claimed | Operators::Required(_) | Operators::Proven(_) => None,
+        }
+    }
+
+    /// Checks that those whose tokens were checked have agreed to this body.
+    ///
+    /// # Errors
+    /// `OperatorUnproven`.
+    pub(crate) fn agrees_to(&self, body: &[u8]) -> Result<(), Refusal> {
+        match &self.operators {
+            Operators::Claimed | Operators::Required(_) => Ok(()),
+            Operators::Proven(operator) => operator.agrees_to(body),
+            Operators::Two(both) => operator::agree_to(both, body),
         }
     }
 

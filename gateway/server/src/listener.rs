@@ -485,7 +485,8 @@ impl Turn<'_> {
             Err(refusal) => Err(refusal),
         };
         let proven = proven.map_err(|refusal| refuse(refusal, Some(&quota)))?;
-        match self.body(request.into_body()).await {
+        let body = self.body(request.into_body()).await;
+        match body.and_then(|body| proven.agrees_to(&body).map(|()| body)) {
             Ok(body) => Ok((proven, quota, body)),
             Err(refusal) => Err(refuse(refusal, Some(&quota))),
         }

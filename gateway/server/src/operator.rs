@@ -107,6 +107,8 @@ pub struct Operator {
     issuer: Arc<str>,
     roles: Vec<RoleName>,
     query_id: Option<QueryId>,
+    /// SHA-256 of the body that he has agreed to.
+    content: Option<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +122,7 @@ struct Claims {
     #[serde(default)]
     roles: Vec<String>,
     query_id: Option<String>,
+    content_sha256: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -178,6 +181,29 @@ pub fn two(first: Operator, second: Operator) -> Result<[Operator; 2], Refusal> 
     Ok([first, second])
 }
 
+/// Checks that both have agreed to this body and no other.
+///
+/// # Errors
+/// `OperatorUnproven`.
+pub fn agree_to([first, second]: &[Operator; 2], body: &[u8]) -> Result<(), Refusal> {
+    let is_named = [first, second].map(|it| it.content.is_some());
+    let mend = "name the SHA-256 of the request's body in the claim content_sha256: two people ask \
+                one question together";
+    match is_named {
+        [false, _] => Err(unproven(mend)),
+        [_, false] => Err(in_second(unproven(mend))),
+        [true, true] => {
+            first.agrees_to(body)?;
+            second.agrees_to(body).map_err(in_second)
+        }
+    }
+}
+
+fn content_digest(claim: &str) -> Result<Digest, Refusal> {
+    let digest = URL_SAFE_NO_PAD.decode(claim).ok().and_then(|bytes| bytes.try_into().ok());
+    digest.map(Digest).ok_or_else(|| unproven("write content_sha256 as base64url of 32 bytes"))
+}
+
 /// The same, said of the second token.
 pub fn in_second(mut refusal: Refusal) -> Refusal {
     if let Some(mend) = refusal.mend.strip_prefix(HEADER) {
@@ -205,6 +231,20 @@ impl Operator {
     /// His roles, of those that rules can speak of.
     pub fn roles(&self) -> &[RoleName] {
         &self.roles
+    }
+
+    /// Checks that the token is good for a request with this body: one that names a body is good
+    /// for that one alone.
+    ///
+    /// # Errors
+    /// `OperatorUnproven`.
+    pub fn agrees_to(&self, body: &[u8]) -> Result<(), Refusal> {
+        match self.content {
+            Some(named) if named != Digest::of(body) => {
+                Err(unproven("content_sha256 is of another body: it is good for that one alone"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Checks that the token is good for a question with this id: one that names an id is good for
@@ -326,9 +366,10 @@ impl Issuer {
         let query_id = claims.query_id.as_deref().map(QueryId::from_str).transpose();
         let query_id =
             query_id.map_err(|_| unproven("name a query_id of 32 hexadecimal digits"))?;
+        let content = claims.content_sha256.as_deref().map(content_digest).transpose()?;
         let known = self.roles.iter().filter(|role| claims.roles.iter().any(|it| **it == ***role));
         let roles = known.cloned().collect();
-        Ok(Operator { name: claims.sub, issuer: claims.iss.into(), roles, query_id })
+        Ok(Operator { name: claims.sub, issuer: claims.iss.into(), roles, query_id, content })
     }
 
     fn check_times(&self, claims: &Claims, now: Timestamp) -> Result<(), Refusal> {

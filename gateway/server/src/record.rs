@@ -25,7 +25,7 @@ use crate::admitted::{Admitted, Posed, Refused};
 use crate::caller::Caller;
 use crate::department::Outcome;
 use crate::operator::Operator;
-use crate::release::{Released, Told};
+use crate::release::{Alarm, Released, Told};
 use crate::telemetry::Telemetry;
 
 /// The query log, with the digests that bind each entry to what decided it.
@@ -174,10 +174,14 @@ impl Record {
                  quotas.subject_alarm_per_day; the entry has the subject's pseudonym"
             );
         }
+        let audited = permit.take_audited();
+        if let Some(alarm) = Alarm::of_asked(&audited) {
+            self.telemetry.disclosure_alarm(alarm.warn(caller.id(), &query, ticket.index()));
+        }
         Ok(Asked {
             caller: caller.id().clone(),
             query,
-            audited: permit.take_audited(),
+            audited,
             permit: Some(permit),
             counted: None,
             posed,

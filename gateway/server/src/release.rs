@@ -29,7 +29,7 @@ pub(crate) enum Alarm {
     Contradiction,
     /// The caller has asked for the last cut about the person that it is granted for a year.
     CutsSpent,
-    /// Two operators have asked past the auditor.
+    /// Two operators ask past the auditor.
     BreakGlass,
 }
 
@@ -39,7 +39,6 @@ impl Released {
         let predicate = query.predicate();
         let (mut as_of, mut release) = (query.as_of(), None);
         let mut alarm = match &audited {
-            Audited::Cut(cut) if cut.is_break_glass() => Some(Alarm::BreakGlass),
             Audited::Cut(cut) if cut.is_last_granted() => Some(Alarm::CutsSpent),
             Audited::Cut(_) | Audited::Uncut | Audited::Implied(_) => None,
         };
@@ -77,8 +76,24 @@ impl Released {
     /// Tells the operator what there is to tell, with the entry in which it happened. Returns it
     /// for the metrics.
     pub(crate) fn warn(&self, caller: &CallerId, query: &Query, entry: u64) -> Option<Alarm> {
+        self.alarm.map(|alarm| alarm.warn(caller, query, entry))
+    }
+}
+
+impl Alarm {
+    /// Of a question that is on record, before the department hears of it.
+    pub(crate) fn of_asked(audited: &Audited) -> Option<Self> {
+        match audited {
+            Audited::Cut(cut) if cut.is_break_glass() => Some(Self::BreakGlass),
+            Audited::Cut(_) | Audited::Uncut | Audited::Implied(_) => None,
+        }
+    }
+
+    /// Tells the operator what there is to tell, with the entry in which it happened. Returns it
+    /// for the metrics.
+    pub(crate) fn warn(self, caller: &CallerId, query: &Query, entry: u64) -> Self {
         let predicate = &query.predicate().id;
-        match self.alarm? {
+        match self {
             Alarm::Contradiction => tracing::error!(
                 %predicate,
                 entry,
@@ -96,15 +111,13 @@ impl Released {
                 %caller,
                 %predicate,
                 entry,
-                "two operators of the caller have asked past the auditor of exact answers; the \
-                 entry has their names sealed"
+                "two operators of the caller ask past the auditor of exact answers; the entry has \
+                 their names sealed"
             ),
         }
-        self.alarm
+        self
     }
-}
 
-impl Alarm {
     /// The word in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -27,6 +27,11 @@ const PEOPLE: usize = 40;
 /// The most questions of a batch.
 const BATCH: usize = 16;
 
+/// A number from the environment, or the usual one.
+fn number(name: &str, usual: usize) -> usize {
+    std::env::var(name).map_or(usual, |it| it.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn five_years_of_asking_leave_a_month_of_birth_dates() {
     let mut harness = Harness::start().await;

@@ -158,6 +158,8 @@ impl Shard {
             }
             !more.is_empty()
         });
+        // Nothing is kept of whom nothing was released and nobody's cuts count any more.
+        self.known.retain(|_, known| known.made.is_some() || known.told().is_some());
     }
 }
 

@@ -62,14 +62,14 @@ impl Released {
             return Err(decode::Error::message("intervals of other shards"));
         }
         let mut rows = Vec::with_capacity(SHARDS);
-        for _ in 0..SHARDS {
-            rows.push((from.bytes()?, from.bytes()?));
+        for shard in 0..SHARDS {
+            rows.push(Rows { shard, known: from.bytes()?, more: from.bytes()? });
         }
         let (one, other) = self.shards.split_at(SHARDS / 2);
         let (of_one, of_other) = rows.split_at(SHARDS / 2);
-        let read = |shards: &[Mutex<Shard>], rows: &[(&[u8], &[u8])]| {
+        let read = |shards: &[Mutex<Shard>], rows: &[Rows<'_>]| {
             let mut pairs = shards.iter().zip(rows);
-            pairs.try_for_each(|(shard, rows)| locked(shard).read(*rows, &numbers))
+            pairs.try_for_each(|(shard, rows)| locked(shard).read(rows, &numbers))
         };
         let whole = thread::scope(|scope| {
             let other = scope.spawn(|| read(other, of_other));
@@ -82,15 +82,18 @@ impl Released {
 
 impl Shard {
     /// None if a row is none.
-    fn read(&mut self, (known, more): (&[u8], &[u8]), numbers: &Numbers) -> Option<()> {
-        let (known, rest) = known.as_chunks::<KNOWN_BYTES>();
-        let (more, rest_of_more) = more.as_chunks::<MORE_BYTES>();
+    fn read(&mut self, rows: &Rows<'_>, numbers: &Numbers) -> Option<()> {
+        let (known, rest) = rows.known.as_chunks::<KNOWN_BYTES>();
+        let (more, rest_of_more) = rows.more.as_chunks::<MORE_BYTES>();
         if !rest.is_empty() || !rest_of_more.is_empty() {
             return None;
         }
         self.known.reserve(known.len());
         for row in known {
             let (key, row) = read_key(row, numbers)?;
+            if key.subject as usize % SHARDS != rows.shard {
+                return None;
+            }
             let (days, made) = row.split_first_chunk::<8>()?;
             let [from, until] = *days.as_chunks::<4>().0 else { return None };
             let (from, until) = (i32::from_be_bytes(from), i32::from_be_bytes(until));
@@ -104,6 +107,13 @@ impl Shard {
         }
         Some(())
     }
+}
+
+/// What is kept of a shard, by its number.
+struct Rows<'a> {
+    shard: usize,
+    known: &'a [u8],
+    more: &'a [u8],
 }
 
 /// The numbers here for those of a snapshot.

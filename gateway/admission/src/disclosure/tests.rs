@@ -58,16 +58,25 @@ impl Registry {
         Self { ledger, predicate, subject: SubjectNumber(7), granted: 366 }
     }
 
-    fn ask(&self, by: &str, cut: ExactCut, today: Date) -> Result<Audited, NotReleased> {
+    fn audit(
+        &self,
+        by: &str,
+        (cut, today): (ExactCut, Date),
+        is_break_glass: bool,
+    ) -> Result<Audited, NotReleased> {
         let cutting = Cutting {
             predicate: &self.predicate,
             cut,
             today,
             subject: self.subject,
             caller: self.ledger.released.caller(&caller(by)),
-            grant: ExactGrant { cuts_per_year: self.granted, is_break_glass: false },
+            grant: ExactGrant { cuts_per_year: self.granted, is_break_glass },
         };
         self.ledger.audit(&cutting)
+    }
+
+    fn ask(&self, by: &str, cut: ExactCut, today: Date) -> Result<Audited, NotReleased> {
+        self.audit(by, (cut, today), false)
     }
 
     /// Asks past the auditor.
@@ -77,15 +86,7 @@ impl Registry {
         cut: ExactCut,
         today: Date,
     ) -> Result<CutReservation, NotReleased> {
-        let cutting = Cutting {
-            predicate: &self.predicate,
-            cut,
-            today,
-            subject: self.subject,
-            caller: self.ledger.released.caller(&caller(by)),
-            grant: ExactGrant { cuts_per_year: self.granted, is_break_glass: true },
-        };
-        match self.ledger.audit(&cutting)? {
+        match self.audit(by, (cut, today), true)? {
             Audited::Cut(reservation) => Ok(reservation),
             other => panic!("{other:?}"),
         }

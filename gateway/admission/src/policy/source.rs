@@ -58,6 +58,11 @@ impl Rules {
             let offset = named.and_then(|it| text.get(from..)?.find(&it)).map(|at| from + at);
             from = offset.map_or(from, |offset| offset + 1);
             let place = at(name, text, offset);
+            let unknown = cedar.annotations().find(|(key, _)| !ANNOTATIONS.contains(key));
+            if let Some((key, _)) = unknown {
+                let mend = format!("write @{}", ANNOTATIONS.join(", @"));
+                mistakes.add(&place, format!("no rule has an annotation @{key}"), mend);
+            }
             if let Some((id, place)) = self.name(name, place, cedar, department, mistakes) {
                 let mut rule = Rule::new(id, place, cedar, self.rules.len());
                 rule.exact = exact_grant(&rule, department, mistakes);
@@ -224,6 +229,8 @@ fn at(name: &str, text: &str, offset: Option<usize>) -> String {
 const CUTS_PER_YEAR: &str = "cuts_per_year";
 /// The annotation of one that grants them past the auditor.
 const BREAK_GLASS: &str = "break_glass";
+/// A misspelt one would grant something else.
+const ANNOTATIONS: [&str; 3] = ["id", CUTS_PER_YEAR, BREAK_GLASS];
 /// Who may break the glass.
 const TWO_OPERATORS: &str = "two-operators";
 /// One a day.

@@ -610,3 +610,12 @@ fn a_rule_about_a_role_that_no_token_can_name_is_a_mistake() {
     let mistakes = compile(&rule.replace("clerk", "king"), "").unwrap_err();
     assert!(mistakes[0].to_string().contains("king"), "{mistakes:?}");
 }
+
+#[test]
+fn a_misspelt_annotation_is_a_mistake() {
+    let rule = r#"@id("x") @breakglass("two-operators") permit(principal, action, resource);"#;
+    let mistakes = compile(rule, "").unwrap_err();
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    let said = "no rule has an annotation @breakglass; write @id, @cuts_per_year, @break_glass";
+    assert!(mistakes[0].to_string().ends_with(said), "{}", mistakes[0]);
+}

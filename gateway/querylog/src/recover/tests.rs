@@ -8,7 +8,7 @@ use jumpgate_catalogue::{FaultCode, Verdict};
 
 use super::*;
 use crate::testing::{NEW_YEAR_MS, Question, TestLog, answer, records};
-use crate::{AskMode, QueryLog, verify};
+use crate::{AskHeader, AskMode, FieldId, QueryLog, Sealer, verify};
 
 /// A log in which two questions were answered and two left open, as the killed process left it.
 async fn killed() -> (TestLog, QueryLog) {
@@ -393,6 +393,27 @@ async fn long(log: &mut TestLog, is_open: bool) -> (tempfile::TempDir, PathBuf) 
         querylog.close().await.unwrap();
     }
     log.copy()
+}
+
+#[tokio::test]
+async fn a_question_past_the_auditor_that_is_left_open_is_abandoned_like_any_other() {
+    let log = TestLog::made();
+    let (querylog, _) = log.open();
+    let question = Question::new(1);
+    let header = AskHeader { second_operator: Some("JUDGE-NAME"), ..question.header() };
+    let open = querylog.ask(header).await.unwrap();
+    let (_folder, dir) = log.copy();
+    let (opened_again, opened) = log.try_open_dir(&dir).unwrap();
+    assert_eq!(opened.asks_abandoned, 1);
+    opened_again.close().await.unwrap();
+    let kinds: Vec<Kind> = records(&dir).iter().map(|it| it.entry.kind).collect();
+    assert_eq!(kinds, [Kind::Start, Kind::BreakGlass, Kind::Abandoned, Kind::Start, Kind::Stop]);
+    let report = verify(&dir, Some(&log.keys)).unwrap();
+    assert!(report.open_asks.is_empty());
+    let asked = &records(&dir)[1];
+    let fields = Sealer::open(&dir, &log.keys).unwrap().open_fields(asked).unwrap();
+    assert_eq!(fields.text(FieldId::SecondOperator), Some("JUDGE-NAME"));
+    querylog.conclude(open, answer(Verdict::Yes)).await.unwrap();
 }
 
 #[tokio::test]

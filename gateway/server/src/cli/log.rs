@@ -33,9 +33,9 @@ pub(super) enum LogAct {
         /// First leaf index to show.
         #[arg(long, default_value_t = 0)]
         from: u64,
-        /// How many to show at most.
-        #[arg(long, default_value_t = 100)]
-        count: u64,
+        /// How many to show at most; if left out, 100, or all of a kind or department.
+        #[arg(long)]
+        count: Option<u64>,
         /// Show entries of this kind only, such as break-glass; may be given several times.
         #[arg(long)]
         kind: Vec<Kind>,
@@ -99,7 +99,9 @@ pub(super) fn run(act: LogAct) -> Result<ExitCode, Failure> {
                 let department = department.as_ref().map(DepartmentId::as_str);
                 is_kind && (department.is_none() || entry.department.as_deref() == department)
             };
-            show(&dir, (from, count), is_wanted, keys.as_deref())
+            let is_filtered = !kind.is_empty() || department.is_some();
+            let usual = if is_filtered { u64::MAX } else { SHOWN_USUALLY };
+            show(&dir, (from, count.unwrap_or(usual)), is_wanted, keys.as_deref())
         }
         LogAct::Verify { dir, keys } => check(&dir, keys.as_deref()),
         LogAct::RotateKey { dir, keys, purpose } => {
@@ -179,6 +181,9 @@ fn show(
     Ok(ExitCode::SUCCESS)
 }
 
+/// A few screens.
+const SHOWN_USUALLY: u64 = 100;
+
 /// The public part of one entry, on one line.
 pub(crate) fn line(record: &Record) -> String {
     let Entry { kind, time_ms, ask, count, code, .. } = &record.entry;
@@ -246,7 +251,7 @@ fn check(dir: &Path, keys: Option<&Path>) -> Result<ExitCode, Failure> {
                 report.segments
             );
             for (kind, count) in &report.kinds {
-                println!("  {:<10} {count:>10}", kind.as_str());
+                println!("  {:<11} {count:>10}", kind.as_str());
             }
             println!(
                 "  every ask is closed exactly once, but {} still open",

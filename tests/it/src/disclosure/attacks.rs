@@ -17,6 +17,7 @@ use jumpgate_departments::Person;
 use serde_json::{Value, json};
 
 use super::exact::set_day;
+use super::number;
 use crate::harness::exact::exact;
 use crate::harness::questions::{age, but};
 use crate::harness::{Client, Harness, Setup, TODAY};
@@ -26,11 +27,6 @@ const YEARS: i64 = 5;
 const BATCH: usize = 16;
 /// Connections of each caller.
 const LANES: usize = 8;
-
-/// A number from the environment, or the usual one.
-fn number(name: &str, usual: usize) -> usize {
-    std::env::var(name).map_or(usual, |it| it.parse().unwrap())
-}
 
 /// The most questions that are asked about one person on one day, in the order of the attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
