@@ -121,7 +121,8 @@ impl<'a> Codes<'a> {
             Some(CodeSource { predicate, code, .. }) => {
                 format!("they are enough without {code} of {}", predicate.id)
             }
-            None => format!("remove {code} from its set"),
+            // Without any one of them they are the only ones of whom all answers are `no`.
+            None => "no one code left out is enough for them: ask about fewer".to_owned(),
         };
         Some(Collision { predicate: Arc::clone(predicate), rule, mend })
     }

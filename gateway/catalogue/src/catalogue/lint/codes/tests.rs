@@ -94,6 +94,15 @@ fn what_lies_between_two_codes_is_a_cell_too() {
 }
 
 #[test]
+fn where_every_code_is_asked_about_one_left_out_is_told_by_all_the_others() {
+    let all = people(&[("11", 500), ("31", 300), ("44", 3)]);
+    let found = mistakes(&all, &predicate("in", "code", "\"11\", \"31\", \"44\""));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].ends_with("; no one code left out is enough for them: ask about fewer"));
+    assert_eq!(mistakes(&all, &predicate("in", "code", "\"11\"")), [""; 0]);
+}
+
+#[test]
 fn those_of_whom_every_answer_is_no_are_a_cell() {
     let all = people(&[("310104", 500), ("330106", 300), ("440106", 3)]);
     let found = mistakes(&all, &predicate("in", "code", "\"310104\", \"330106\""));
