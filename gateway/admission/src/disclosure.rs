@@ -400,21 +400,22 @@ impl Ledger {
         }
         let known = shard.known.get(&key).copied();
         let interval = known.map_or(Interval::NOTHING, |known| known.interval);
-        let is_spent = shard.made(key, by) >= grant.cuts_per_year;
-        let ask = if is_break_glass {
-            cutting.ask_past(is_spent)?
+        let made = shard.made(key, by);
+        let is_spent = made >= grant.cuts_per_year;
+        let next = if is_break_glass {
+            cutting.past(is_spent)?
         } else {
-            match cutting.ask_within(&shard, key, interval, is_spent)? {
-                Ok(ask) => ask,
-                Err(implied) => return Ok(Audited::Implied(implied)),
-            }
+            cutting.within(&shard, key, interval, is_spent)?
+        };
+        let ask = match next {
+            Next::Ask(ask) => ask,
+            Next::Tell(implied) => return Ok(Audited::Implied(implied)),
         };
         if known.is_none() && shard.known.len() + shard.open.len() >= SHARD_COUNTS_MAX {
             return Err(NotReleased::Full);
         }
         let open = Open { day: ask.day, by };
         shard.open.entry(key).or_default().push(open);
-        let is_last_granted = shard.made(key, by) >= grant.cuts_per_year;
         drop(shard);
         Ok(Audited::Cut(CutReservation {
             ledger: Arc::clone(self),
@@ -424,7 +425,7 @@ impl Ledger {
             today,
             ask,
             attribute: Arc::clone(&predicate.attribute_id),
-            is_last_granted,
+            is_last_granted: made + 1 >= grant.cuts_per_year,
             is_held: true,
         }))
     }
@@ -497,35 +498,44 @@ impl std::fmt::Debug for CutReservation {
     }
 }
 
+/// What becomes of an exact question.
+enum Next {
+    /// The department is asked.
+    Ask(Ask),
+    /// It follows from what was released.
+    Tell(Implied),
+}
+
 impl Cutting<'_> {
-    /// What the department is asked past the auditor: what the question says.
-    fn ask_past(&self, is_spent: bool) -> Result<Ask, NotReleased> {
+    /// Past the auditor: the department is asked what the question says.
+    fn past(&self, is_spent: bool) -> Result<Next, NotReleased> {
         if is_spent {
             return Err(self.spent());
         }
-        Ok(Ask { day: clamped(self.cut.day(self.today)), as_of: self.today, otherwise: None })
+        let day = clamped(self.cut.day(self.today));
+        Ok(Next::Ask(Ask { day, as_of: self.today, otherwise: None }))
     }
 
-    /// What the department is asked, or what follows from what was released.
-    fn ask_within(
+    /// Within the interval and what the caller is granted.
+    fn within(
         &self,
         shard: &Shard,
         key: Key,
         interval: Interval,
         is_spent: bool,
-    ) -> Result<Result<Ask, Implied>, NotReleased> {
+    ) -> Result<Next, NotReleased> {
         let Self { predicate, cut, today, .. } = *self;
         let day = clamped(cut.day(today));
         if day <= interval.from {
-            return Ok(Err(self.implied(Side::From, today, day)));
+            return Ok(Next::Tell(self.implied(Side::From, today, day)));
         }
         if day >= interval.until {
-            return Ok(Err(self.implied(Side::Before, today, day)));
+            return Ok(Next::Tell(self.implied(Side::Before, today, day)));
         }
         let has_room =
             |day| !is_spent && shard.has_room(key, interval, day, today, &predicate.rules);
         if has_room(day) {
-            return Ok(Ok(Ask { day, as_of: today, otherwise: None }));
+            return Ok(Next::Ask(Ask { day, as_of: today, otherwise: None }));
         }
         // Cuts never go back in time: what is known is that the date lies after an earlier one.
         let is_known = interval.from != Interval::NOTHING.from;
@@ -536,8 +546,8 @@ impl Cutting<'_> {
         // Where an answer as of today would leave too little, one as of some weeks ahead may not:
         // if the date lies after that, it does so today, and on every day until then.
         Ok(match self.ahead(interval).filter(|(day, _)| has_room(*day)) {
-            Some((day, as_of)) => Ok(Ask { day, as_of, otherwise: Some(earlier) }),
-            None => Err(self.implied(Side::From, earlier, clamped(cut.day(earlier)))),
+            Some((day, as_of)) => Next::Ask(Ask { day, as_of, otherwise: Some(earlier) }),
+            None => Next::Tell(self.implied(Side::From, earlier, clamped(cut.day(earlier)))),
         })
     }
 

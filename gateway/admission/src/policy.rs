@@ -87,6 +87,8 @@ pub enum Decision {
 /// Every rule in force.
 pub struct Policy {
     rules: Vec<Rule>,
+    /// Of the rules that grant exact answers.
+    exact: HashMap<RuleId, ExactGrant>,
     askers: HashMap<CallerId, Asker>,
     schema: String,
     grants: String,
@@ -167,11 +169,11 @@ impl Policy {
         callers: &BTreeMap<CallerId, CallerFacts>,
         mistakes: &mut Mistakes,
     ) -> Self {
-        let schema_text = schema::schema(catalogue, callers);
-        let mut text = format!("{TEXT_FORMAT}\nschema {}\n", Digest::of(schema_text.as_bytes()));
+        let schema = schema::schema(catalogue, callers);
+        let mut text = format!("{TEXT_FORMAT}\nschema {}\n", Digest::of(schema.as_bytes()));
         let (rules, serials) = read(settings, &grants, &mut text, mistakes);
         let mistakes_before = mistakes.count();
-        match Schema::from_cedarschema_str(&schema_text) {
+        match Schema::from_cedarschema_str(&schema) {
             Ok((schema, _)) => rules.validate(&schema, mistakes),
             Err(error) => {
                 let mend = "rename the caller or predicate that it names";
@@ -181,7 +183,9 @@ impl Policy {
         let rules = rules.rules;
         let askers = askers(&rules, catalogue, callers);
         let digest = Digest::of(text.as_bytes());
-        let policy = Self { rules, askers, schema: schema_text, grants, text, digest, serials };
+        let exact = rules.iter().filter_map(|rule| Some((Arc::clone(&rule.id), rule.exact?)));
+        let exact = exact.collect();
+        let policy = Self { rules, exact, askers, schema, grants, text, digest, serials };
         if mistakes.count() == mistakes_before {
             policy.check_each_applies(mistakes);
         }
@@ -270,7 +274,7 @@ impl Policy {
 
     /// What a rule grants of exact answers; none if it grants none.
     pub(crate) fn exact_grant(&self, rule: &str) -> Option<ExactGrant> {
-        self.rules.iter().find(|it| &*it.id == rule)?.exact
+        self.exact.get(rule).copied()
     }
 
     /// How many rules there are.
