@@ -207,6 +207,23 @@ fn each_module_says_what_it_owns() {
 }
 
 #[test]
+fn running_and_testing_build_everything_with_the_same_features() {
+    let features = |edges: &str| -> BTreeSet<String> {
+        let arguments = ["tree", "--offline", "--locked", "--prefix", "none"];
+        let mut cargo = jumpgate::author::cargo();
+        cargo.current_dir(root()).args(arguments).args(["--format", "{p} {f}", "--edges", edges]);
+        let listed = cargo.output().unwrap();
+        assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        listed.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    };
+    let (run, tested) = (features("normal,build"), features("normal,build,dev"));
+    assert!(run.iter().any(|line| line.starts_with("wasmtime v")), "nothing was listed");
+    let broken: Vec<String> = run.difference(&tested).cloned().collect();
+    assert_none(&broken, "crates that tests build anew (see [dependencies] in tests/it)");
+}
+
+#[test]
 fn the_top_holds_only_the_agreed_names() {
     let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
