@@ -4,4 +4,5 @@
 wasmtime::component::bindgen!({
     path: "../../spec/adapter/1.0",
     world: "jumpgate-adapter",
+    additional_derives: [PartialEq, Eq, Hash],
 });

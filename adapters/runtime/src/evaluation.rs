@@ -1,6 +1,7 @@
 //! One question's way through an adapter: `begin`, then `resume` until there is a finding. Every
-//! step runs in a fresh instance that is dropped before the next begins.
+//! step that runs does so in a fresh instance, which is dropped before the next begins.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jumpgate_catalogue::{FaultCode, Finding, Reason};
@@ -8,6 +9,7 @@ use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower}
 use wasmtime::{Store, Trap, WasmBacktrace};
 use zeroize::Zeroizing;
 
+use crate::begun::First;
 use crate::contract;
 use crate::engine::{Meter, Runtime};
 use crate::load::{Adapter, Functions};
@@ -19,7 +21,7 @@ pub type Given = contract::Query;
 /// What a step asks for or found.
 pub enum Step {
     /// Requests to make side by side.
-    Fetch(Vec<contract::FetchItem>),
+    Fetch(Arc<[contract::FetchItem]>),
     /// The end.
     Finding(Finding),
 }
@@ -75,6 +77,8 @@ impl std::fmt::Display for AdapterFault {
 pub struct Evaluation {
     adapter: Adapter,
     given: Given,
+    /// True if the first step may be one that was kept.
+    keeps_first: bool,
     state: Zeroizing<Vec<u8>>,
     steps: u32,
     usage: Option<Usage>,
@@ -84,13 +88,24 @@ impl Adapter {
     /// Starts a question.
     pub fn evaluate(&self, given: Given) -> Evaluation {
         let adapter = self.clone();
-        Evaluation { adapter, given, state: Zeroizing::default(), steps: 0, usage: None }
+        let (keeps_first, state) = (false, Zeroizing::default());
+        Evaluation { adapter, given, keeps_first, state, steps: 0, usage: None }
     }
 }
 
 impl Evaluation {
-    /// Runs the next step: `begin` first, then `resume` with the replies to the last requests, in
-    /// their order. Blocks the thread for as long as the step's fuel lasts, about 0.1 ms a million.
+    /// Lets the first step be taken from an earlier question that gave the same, and be kept for
+    /// later ones. What is given must then hold nothing about a person, no name to compare and no
+    /// date of his; a question that is given the subject itself has no such leave.
+    #[must_use]
+    pub fn keeping_first(mut self) -> Self {
+        self.keeps_first = self.given.subject.is_none();
+        self
+    }
+
+    /// Runs the next step: `begin` first, unless what it asks for is kept, then `resume` with the
+    /// replies to the last requests, in their order. Blocks the thread for as long as the step's
+    /// fuel lasts, about 0.1 ms a million.
     ///
     /// # Errors
     /// The adapter trapped, met a limit, broke the contract or gave up.
@@ -102,6 +117,13 @@ impl Evaluation {
             return Err(AdapterFault::of(FaultCode::AdapterSteps));
         }
         self.steps += 1;
+        if self.steps == 1
+            && self.keeps_first
+            && let Some(first) = inner.begun.get(&self.given)
+        {
+            self.state = Zeroizing::new(first.state.clone());
+            return Ok(Step::Fetch(Arc::clone(&first.requests)));
+        }
         let fuel_max = limits.fuel_max(reply_bytes(replies));
         let mut store = store(&inner.runtime, fuel_max)?;
         let functions = &inner.functions;
@@ -136,7 +158,7 @@ impl Evaluation {
         self.steps
     }
 
-    /// What the last step used, whether it succeeded or not; none before the first has run.
+    /// What the last step that ran used, whether it succeeded or not; none before that.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }
@@ -155,7 +177,12 @@ impl Evaluation {
         if !within {
             return Err(AdapterFault::of(FaultCode::AdapterOutputTooLarge));
         }
-        Ok(Step::Fetch(fetch.requests))
+        let requests: Arc<[_]> = fetch.requests.into();
+        if self.steps == 1 && self.keeps_first {
+            let first = First { requests: Arc::clone(&requests), state: self.state.to_vec() };
+            self.adapter.inner.begun.keep(&self.given, first);
+        }
+        Ok(Step::Fetch(requests))
     }
 }
 

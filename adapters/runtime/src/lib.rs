@@ -4,6 +4,7 @@
 //! the step used. It performs no IO but reading components and its own cache of compiled artefacts,
 //! and no text an adapter makes leaves it except in author tools' reports.
 
+mod begun;
 mod bindings;
 mod cache;
 mod engine;

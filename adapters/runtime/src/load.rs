@@ -8,6 +8,7 @@ use jumpgate_catalogue::{Digest, InvalidId, PredicateId};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
+use crate::begun::Begun;
 use crate::bindings::JumpgateAdapterPre;
 use crate::cache::Cache;
 use crate::contract;
@@ -24,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
     pub(crate) functions: Functions,
     pub(crate) manifest: Manifest,
+    pub(crate) begun: Begun,
     digest: Digest,
 }
 
@@ -141,12 +143,18 @@ impl Adapter {
         let described = evaluation::describe(runtime, &functions).map_err(LoadFault::Trial)?;
         let manifest = Manifest::check(described, runtime.limits().steps_max)?;
         let runtime = runtime.clone();
-        Ok(Self { inner: Arc::new(Inner { runtime, functions, manifest, digest }) })
+        let begun = Begun::default();
+        Ok(Self { inner: Arc::new(Inner { runtime, functions, manifest, begun, digest }) })
     }
 
     /// What the adapter says of itself.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
+    }
+
+    /// How many first steps are kept for questions that give the same.
+    pub fn firsts_kept(&self) -> usize {
+        self.inner.begun.count()
     }
 
     /// SHA-256 of the component's bytes.

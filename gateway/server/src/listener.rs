@@ -188,8 +188,10 @@ impl Connection {
         // looks at it again.
         let gateway = self.live.gateway();
         let tls = TlsAcceptor::from(gateway.trust.tls().clone());
-        let stream = match timeout(handshake_max, tls.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
+        // Both in boxes: a connection's task is as large as the largest of what it ever holds, for
+        // as long as it lives.
+        let stream = match timeout(handshake_max, Box::pin(tls.accept(stream))).await {
+            Ok(Ok(stream)) => Box::new(stream),
             Ok(Err(error)) => return note_stranger(&gateway, &error.to_string()),
             Err(_) => return note_stranger(&gateway, "the TLS handshake took too long"),
         };
@@ -223,7 +225,8 @@ impl Connection {
             .layer(GlobalConcurrencyLimitLayer::with_semaphore(self.requests.clone()))
             .service_fn(move |request| {
                 let exchange = exchange.clone();
-                async move { Ok::<_, Infallible>(exchange.handle(request).await) }
+                // In a box, and only for as long as it lasts: most connections are idle.
+                async move { Ok::<_, Infallible>(Box::pin(exchange.handle(request)).await) }
             });
         let live = self.live.clone();
         let service = service_fn(move |request| {

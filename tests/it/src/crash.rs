@@ -74,6 +74,18 @@ async fn a_drain_does_not_wait_for_a_department_that_hangs() {
     harness.finish().await;
 }
 
+/// Idle connections leave holes, and a huge page is there as a whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_takes_no_huge_pages() {
+    build_binary().await;
+    let ground = Setup::new().ground().await;
+    let (process, _) = serve(&ground).await;
+    let id = process.id().expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let huge = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(huge.map(str::trim), Some("0"), "the kernel tells since Linux 5.0");
+}
+
 /// Enough that each task has asked many times, and that the log is in the middle of something.
 const ANSWERS_MIN: usize = 300;
 const CALLERS: usize = 16;

@@ -28,6 +28,37 @@ async fn every_kind_of_finding_maps_to_its_verdict() {
     harness.finish().await;
 }
 
+/// First steps that the civil registry's adapter has kept.
+pub fn firsts_kept(harness: &Harness) -> usize {
+    let gateway = harness.gateway();
+    let mut departments = gateway.departments();
+    let civil = departments.find(|department| department.id().as_str() == "civil-registry");
+    civil.unwrap().adapter().firsts_kept()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_step_is_kept_only_of_what_is_about_nobody() {
+    let harness = Harness::start().await;
+    let mut client = harness.client("one-window").await;
+    for (question, kept) in [
+        (age(18, WIDOW), 1),
+        (age(18, "E00000004"), 1),
+        (age(65, WIDOW), 2),
+        (name_matches("Nobody At All", WIDOW), 2),
+        (age(18, "no passport"), 2),
+    ] {
+        client.ask(&question).await;
+        assert_eq!(firsts_kept(&harness), kept, "{question}");
+    }
+    harness.finish().await;
+    // Nor where the adapter is told who it is about.
+    let harness = Harness::with("[departments.civil-registry]\nreveal_subject = true").await;
+    let mut client = harness.client("one-window").await;
+    assert_eq!(client.ask(&age(18, WIDOW)).await.says(), "yes");
+    assert_eq!(firsts_kept(&harness), 0);
+    harness.finish().await;
+}
+
 fn questions_and_verdicts() -> Vec<(Value, &'static str)> {
     let months = |scheme: &str, months: i64| json!({ "scheme": scheme, "months": months });
     vec![

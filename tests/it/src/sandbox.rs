@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use jumpgate::author::{self, Case};
 use jumpgate_catalogue::{FaultCode, Finding, Reason};
-use jumpgate_runtime::{Adapter, Limits, LoadFault, Runtime};
+use jumpgate_runtime::{Adapter, Evaluation, Given, Limits, LoadFault, Runtime, Step, contract};
 
 use crate::harness::parts;
 use hostile::{Run, hostile, load, run};
@@ -66,7 +66,7 @@ fn another_contract_is_refused_with_both_versions() {
 // --- attacks ---------------------------------------------------------------------------------
 
 /// How an attack ends for an adapter whose every request is answered.
-const ENDS: [(&str, Result<Finding, FaultCode>); 35] = [
+const ENDS: [(&str, Result<Finding, FaultCode>); 37] = [
     ("big-request", Err(FaultCode::AdapterOutputTooLarge)),
     ("big-state", Err(FaultCode::AdapterOutputTooLarge)),
     ("crlf-header", Ok(Finding::Yes)),
@@ -83,10 +83,12 @@ const ENDS: [(&str, Result<Finding, FaultCode>); 35] = [
     ("honest", Ok(Finding::Yes)),
     ("leak-position", Err(FaultCode::ReplyMalformed)),
     ("leak-request", Err(FaultCode::AdapterSteps)),
+    ("long-endpoint", Ok(Finding::Yes)),
     ("long-path", Err(FaultCode::AdapterOutputTooLarge)),
     ("loop", Err(FaultCode::AdapterFuel)),
     ("loop-late", Err(FaultCode::AdapterFuel)),
     ("many-chunks", Ok(Finding::Yes)),
+    ("many-headers", Ok(Finding::Yes)),
     ("many-requests", Err(FaultCode::AdapterOutputTooLarge)),
     ("memory", Err(FaultCode::AdapterMemory)),
     ("no-requests", Err(FaultCode::AdapterOutputTooLarge)),
@@ -216,6 +218,87 @@ async fn the_same_input_burns_the_same_fuel_in_any_engine() {
     let once = burnt(&adapter);
     assert_eq!(burnt(&adapter), once);
     assert_eq!(burnt(&load(8, bytes)), once);
+}
+
+// --- first steps that are kept ---------------------------------------------------------------
+
+/// What the first step asked for, and whether it ran.
+fn first_step(evaluation: Evaluation) -> (Vec<String>, bool) {
+    let mut evaluation = evaluation;
+    let Ok(Step::Fetch(requests)) = evaluation.step(&[]) else { panic!("no request") };
+    let requests = requests.iter().map(|request| format!("{request:?}")).collect();
+    (requests, evaluation.usage().is_some())
+}
+
+#[tokio::test]
+async fn a_first_step_is_kept_for_questions_that_give_the_same_and_for_no_others() {
+    let adapter = load(1, hostile().await);
+    let given = hostile::given("honest");
+    let kept = |given: &Given| first_step(adapter.evaluate(given.clone()).keeping_first());
+    let (asked, has_run) = first_step(adapter.evaluate(given.clone()));
+    assert!(has_run);
+    assert_eq!(kept(&given), (asked.clone(), true), "nothing was kept without leave");
+    assert_eq!(kept(&given), (asked.clone(), false));
+    assert_eq!(first_step(adapter.evaluate(given.clone())), (asked, true), "nor taken");
+
+    let date = contract::Date { day: given.as_of.day + 1, ..given.as_of };
+    let threshold = contract::ParameterValue::Integer(18);
+    let parameters = vec![contract::Parameter { name: "years".to_owned(), value: threshold }];
+    let others = [
+        Given { as_of: date, ..given.clone() },
+        Given { version: 2, ..given.clone() },
+        Given { subject_kind: "handle".to_owned(), ..given.clone() },
+        Given { parameters, ..given.clone() },
+    ];
+    for other in others {
+        assert!(kept(&other).1, "{other:?}");
+        assert!(!kept(&other).1, "{other:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_first_steps_is_bounded() {
+    let adapter = load(1, hostile().await);
+    let on = |day: u16| {
+        let (year, day) = (2000 + day / 28, u8::try_from(day % 28).unwrap() + 1);
+        let as_of = contract::Date { year, month: 1, day };
+        first_step(adapter.evaluate(Given { as_of, ..hostile::given("honest") }).keeping_first()).1
+    };
+    assert!((0..256).all(on));
+    assert!(!(0..256).any(on));
+    assert!(on(256), "one more, and all others go");
+    assert!(on(0));
+    let kept = adapter.firsts_kept();
+    for large in ["long-endpoint", "many-chunks", "many-headers"] {
+        let mut asked = adapter.evaluate(hostile::given(large)).keeping_first();
+        assert!(matches!(asked.step(&[]), Ok(Step::Fetch(_))), "{large}");
+        assert_eq!(adapter.firsts_kept(), kept, "{large}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_is_told_the_subject_is_never_kept() {
+    let adapter = load(1, hostile().await);
+    let given = Given { subject: Some("E12345678".to_owned()), ..hostile::given("honest") };
+    for _ in 0..2 {
+        assert!(first_step(adapter.evaluate(given.clone()).keeping_first()).1);
+    }
+    assert_eq!(adapter.firsts_kept(), 0);
+}
+
+/// A second step that was reached by a kept first one has its state and burns its fuel.
+#[tokio::test]
+async fn a_question_ends_the_same_by_a_kept_first_step() {
+    let adapter = load(1, hostile().await);
+    for (attack, _) in ENDS {
+        let ran = run(&adapter, attack, RECORD);
+        for is_kept in [false, true] {
+            let again = hostile::run_keeping(&adapter, attack, RECORD);
+            assert_eq!(again.end, ran.end, "{attack}, {is_kept}");
+            let last = |run: &Run| run.usages.last().map(|usage| usage.fuel);
+            assert_eq!(last(&again), last(&ran), "{attack}, {is_kept}");
+        }
+    }
 }
 
 // --- plugins ---------------------------------------------------------------------------------

@@ -54,6 +54,12 @@ pub struct Predicate {
 }
 
 impl Predicate {
+    /// True if the catalogue lists every value of every parameter: a question then holds nothing
+    /// about a person but the subject.
+    pub fn has_closed_parameters(&self) -> bool {
+        self.parameters.iter().all(|parameter| parameter.kind.is_closed())
+    }
+
     /// The verdict for a finding, and the reason to seal if the verdict is `undetermined`.
     pub fn verdict(&self, finding: Finding) -> (Verdict, Option<Reason>) {
         match finding {
@@ -225,6 +231,14 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
+    /// True if the catalogue lists every value: then none is a person's own.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Integers(_) | Self::Codes(_) => true,
+            Self::Text { .. } | Self::Identifier(_) => false,
+        }
+    }
+
     /// True if the values are no closed set.
     pub fn is_free(&self) -> bool {
         match self {

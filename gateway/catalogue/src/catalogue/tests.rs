@@ -444,6 +444,19 @@ fn dates_fall_on_the_calendar_cell() {
 }
 
 #[test]
+fn a_name_to_compare_is_no_closed_parameter() {
+    let catalogue = shipped();
+    let is_closed =
+        |id: &str| catalogue.predicate(&id.parse().unwrap()).unwrap().has_closed_parameters();
+    assert!(is_closed("civil-registry/alive@1"), "it takes none");
+    assert!(is_closed("civil-registry/age-at-least@1"));
+    assert!(is_closed("civil-registry/resident-in@1"));
+    assert!(!is_closed("civil-registry/name-matches@1"));
+    let open = catalogue.predicates().filter(|predicate| !predicate.has_closed_parameters());
+    assert!(open.into_iter().all(|predicate| predicate.is_match), "only these take free values");
+}
+
+#[test]
 fn what_time_could_tell_leaves_on_the_quantum() {
     let catalogue = shipped();
     let waits = |id: &str| catalogue.predicate(&id.parse().unwrap()).unwrap().leaves_on_quantum();

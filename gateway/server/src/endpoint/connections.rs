@@ -1,10 +1,16 @@
 //! The connections to one department: HTTP/1.1, one request at a time on each. A connection is
 //! opened only if none is idle, so there are never more than requests in flight at their peak. It
 //! knows nothing of what is asked.
+//!
+//! A connection has no task of its own: whoever waits for a reply reads and writes meanwhile, so
+//! that a reply wakes the one task that wants it.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use jumpgate_catalogue::FaultCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::Counters;
@@ -36,9 +42,12 @@ pub(super) struct Connections {
 /// the department is doing.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
-    task: AbortHandle,
+    pub(super) traffic: Traffic,
     idle_since: Instant,
 }
+
+/// What reads and writes on a connection; none once it has ended.
+pub(super) struct Traffic(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 #[derive(Default)]
 struct Idle {
@@ -67,10 +76,7 @@ impl Connections {
     /// An idle connection, the last used first, or a new one.
     pub(super) async fn take(&self) -> Result<Connection, Broken> {
         while let Some(mut connection) = self.pop_idle() {
-            // The connection's task may still be busy finishing its last exchange.
-            let ready =
-                async { connection.sender.is_ready() || connection.sender.ready().await.is_ok() };
-            if tokio::time::timeout(READY_TIME_MAX, ready).await == Ok(true) {
+            if connection.is_free() {
                 return Ok(connection);
             }
         }
@@ -85,7 +91,7 @@ impl Connections {
 
     /// Keeps `connection`, whose last reply was read to its end, for the next request.
     pub(super) fn give_back(&self, mut connection: Connection) {
-        if connection.sender.is_closed() {
+        if !connection.is_free() {
             return;
         }
         connection.idle_since = Instant::now();
@@ -109,6 +115,12 @@ impl Connections {
         // The others have been idle for even longer.
         idle.connections.clear();
         None
+    }
+
+    /// What the sweep does.
+    #[cfg(test)]
+    pub(super) fn close_stale(&self) {
+        lock(&self.idle).close_stale(self.idle_time_max);
     }
 
     /// Connections idle now.
@@ -150,9 +162,50 @@ impl Connections {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
+impl Idle {
+    /// Closes connections that have been idle for `time_max`, and those that the department has
+    /// closed.
+    fn close_stale(&mut self, time_max: Duration) {
+        self.connections.retain_mut(|connection| {
+            connection.idle_since.elapsed() < time_max && connection.is_free()
+        });
+    }
+}
+
+impl Connection {
+    /// True if it can carry a request: its last exchange is over, and the department has neither
+    /// closed it nor sent what nobody asked for. Afterwards nobody is woken by it.
+    pub(super) fn is_free(&mut self) -> bool {
+        // Also where the task has used up what it may do at a time: then nothing would be read, and
+        // a connection that is closed would seem to be free.
+        let look = unconstrained(poll_fn(|context| {
+            self.traffic.poll(context);
+            Poll::Ready(())
+        }));
+        let _ = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
+        self.sender.is_ready()
+    }
+}
+
+impl Traffic {
+    /// Waits for `work`, which wants something of the connection, and reads and writes meanwhile.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            self.poll(context);
+            // What was just read may be all that it waits for.
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if self.0.as_mut().is_some_and(|running| running.as_mut().poll(context).is_ready()) {
+            self.0 = None;
+        }
     }
 }
 
@@ -170,18 +223,17 @@ pub(super) async fn start(
         .await
         .map_err(io::Error::other)?;
     // What ends the connection shows in the exchange it ends, or as a closed sender.
-    let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-    Ok(Connection { sender, task, idle_since: Instant::now() })
+    let traffic = Traffic(Some(Box::pin(async move { drop(connection.await) })));
+    Ok(Connection { sender, traffic, idle_since: Instant::now() })
 }
 
-/// Closes connections that have been idle for `time_max`, until none is idle or the endpoint is
-/// gone.
+/// Closes what is stale every `time_max`, until none is idle or the endpoint is gone.
 async fn sweep(idle: Weak<Mutex<Idle>>, time_max: Duration) {
     loop {
         tokio::time::sleep(time_max).await;
         let Some(idle) = idle.upgrade() else { return };
         let mut idle = lock(&idle);
-        idle.connections.retain(|connection| connection.idle_since.elapsed() < time_max);
+        idle.close_stale(time_max);
         if idle.connections.is_empty() {
             idle.is_swept = false;
             return;
@@ -194,9 +246,6 @@ fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The task has to be scheduled, no more. One that needs longer still writes a request that the
-/// department answered without reading it.
-const READY_TIME_MAX: Duration = Duration::from_millis(20);
 /// More than a department has, fewer than a hostile name server can list.
 const ADDRESSES_MAX: usize = 8;
 /// An application server sends about a dozen.

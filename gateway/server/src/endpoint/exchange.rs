@@ -62,13 +62,15 @@ impl Wire<'_> {
     ) -> Result<(Connection, HttpReply), Broken> {
         let sent_bytes = self.request.body().size_hint().lower();
         self.counters.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
-        let sent = connection.sender.try_send_request(self.request).await;
+        let Connection { sender, traffic, .. } = &mut connection;
+        let sent = traffic.during(sender.try_send_request(self.request)).await;
         let response = sent.map_err(|mut error| match error.take_message() {
             // The request comes back: the connection was closed before it was begun.
             Some(_) => Broken::Unsent(FaultCode::DepartmentReset),
             None => broken_by(&error.into_error()),
         })?;
-        let reply = read(response, self.reply_bytes_max, self.counters).await?;
+        let reply = read(response, self.reply_bytes_max, self.counters);
+        let reply = traffic.during(reply).await?;
         Ok((connection, reply))
     }
 }

@@ -519,8 +519,7 @@ async fn a_request_on_a_connection_that_closed_before_it_began_was_not_sent() {
     for unasked in ["", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"] {
         let (near, mut far) = tokio::io::duplex(1024);
         let mut connection = connections::start(near).await.unwrap();
-        connection.sender.ready().await.unwrap();
-        // The connection's task learns of it only when this one waits, which is in `send`.
+        assert!(connection.is_free());
         far.write_all(unasked.as_bytes()).await.unwrap();
         drop(far);
         let counters = Counters::default();
@@ -570,6 +569,38 @@ async fn an_idle_connection_is_closed_in_time() {
     assert_eq!(endpoint.connections.idle_count(), 0);
     assert!(fetch(&endpoint).await.is_ok());
     assert_eq!(endpoint.counts().connections_opened, 2);
+}
+
+#[tokio::test]
+async fn a_connection_the_department_closed_does_not_stay_open_here() {
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let closing = Arc::new(tokio::sync::Notify::new());
+    let close = Arc::clone(&closing);
+    let address = department(move |_, mut stream| {
+        let (sender, close) = (sender.clone(), Arc::clone(&close));
+        async move {
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            close.notified().await;
+            stream.shutdown().await.unwrap();
+            // It ends where the other side closes, too.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            let _ = sender.send(());
+        }
+    })
+    .await;
+    let endpoint = endpoint(address);
+    assert!(fetch(&endpoint).await.is_ok());
+    assert_eq!(endpoint.connections.idle_count(), 1);
+    closing.notify_one();
+    let closed = async {
+        while endpoint.connections.idle_count() > 0 {
+            endpoint.connections.close_stale();
+            tokio::task::yield_now().await;
+        }
+        ends.recv().await
+    };
+    assert_eq!(tokio::time::timeout(LONG, closed).await, Ok(Some(())));
 }
 
 // ---- TLS -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 //! | `steps` | all | fetches at each step |
 //! | `no-requests`, `many-requests` | 1 | fetches 0 or 64 requests in one step |
 //! | `big-request`, `many-chunks`, `long-path`, `big-state` | 1 | 1 MiB, 5,000, 64 KiB, 4097 B |
+//! | `long-endpoint`, `many-headers` | 1 | 64 KiB of a name, 5,000 headers of nothing |
 //! | `denied-endpoint`, `denied-path`, `denied-method`, `denied-header` | 1 | off the allow-list |
 //! | `path-dots`, `path-dots-escaped`, `path-authority`, `path-absolute` | 1 | leaves the base |
 //! | `crlf-path`, `crlf-header` | 1 | smuggles a line |
@@ -45,7 +46,7 @@ const _: () = {
     bindings::export!(Hostile with_types_in bindings);
 };
 
-const ATTACKS: [&str; 35] = [
+const ATTACKS: [&str; 37] = [
     "big-request",
     "big-state",
     "crlf-header",
@@ -61,10 +62,12 @@ const ATTACKS: [&str; 35] = [
     "honest",
     "leak-position",
     "leak-request",
+    "long-endpoint",
     "long-path",
     "loop",
     "loop-late",
     "many-chunks",
+    "many-headers",
     "many-requests",
     "memory",
     "no-requests",
@@ -148,6 +151,13 @@ fn requests(attack: &str) -> Vec<FetchItem> {
         "many-requests" => return (0..64).map(|_| get("/record")).collect(),
         "denied-endpoint" => {
             return vec![FetchItem { endpoint: "treasury".into(), ..get("/record") }];
+        }
+        "long-endpoint" => {
+            return vec![FetchItem { endpoint: "x".repeat(64 << 10), ..get("/record") }];
+        }
+        "many-headers" => {
+            let empty = || Header { name: String::new(), value: Vec::new() };
+            post((0..5_000).map(|_| empty()).collect(), Vec::new())
         }
         "sql" => {
             Request::Sql(SqlRequest { statement: "everything".into(), parameters: Vec::new() })

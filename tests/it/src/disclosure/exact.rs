@@ -16,6 +16,7 @@ use crate::harness::exact::{exact, exact_age, exact_with};
 use crate::harness::parts;
 use crate::harness::{Client, Harness, Setup, TODAY, eventually, load};
 use crate::http::assert_problem;
+use crate::path::firsts_kept;
 
 /// Somebody ordinary, with the next of these ages that he reaches and the day on which he does, at
 /// least so many days after the tests' first day.
@@ -41,6 +42,21 @@ pub fn set_day(harness: &Harness, day: Date) {
 pub fn told(body: &Value) -> (String, Date) {
     let text = |key: &str| body[key].as_str().unwrap_or_else(|| panic!("{body}"));
     (text("verdict").to_owned(), text("as_of").parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_first_step_is_kept_as_of_a_date_that_was_chosen_for_a_person() {
+    let harness = exact(366).start().await;
+    let [mut client, _] = connect(&harness).await;
+    let (person, _) = reaching(18, 75);
+    let question = exact_age(18, &person.identifiers.handle);
+    for (days, asked) in [(0, 1), (1, 2)] {
+        set_day(&harness, TODAY.saturating_add(days.days()));
+        client.ask(&question).await;
+        // On the second day as of a later one, which follows from what was told on the first.
+        assert_eq!((harness.civil().requests().count, firsts_kept(&harness)), (asked, 1));
+    }
+    harness.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ use crate::sandbox::hostile;
 const RECORD: &str = "quokka-born-1987-06-05-at-wombat-street-17";
 
 /// Each attack, and what becomes of the question.
-const ENDS: [(&str, &str); 35] = [
+const ENDS: [(&str, &str); 37] = [
     ("big-request", "adapter-output-too-large"),
     ("big-state", "adapter-output-too-large"),
     ("crlf-header", "adapter-request-denied"),
@@ -37,10 +37,12 @@ const ENDS: [(&str, &str); 35] = [
     ("leak-position", "department-reply-malformed"),
     // To its own department, which knows the record: until its steps are used up.
     ("leak-request", "adapter-steps-exhausted"),
+    ("long-endpoint", "adapter-request-denied"),
     ("long-path", "adapter-output-too-large"),
     ("loop", "adapter-fuel-exhausted"),
     ("loop-late", "adapter-fuel-exhausted"),
     ("many-chunks", "adapter-request-denied"),
+    ("many-headers", "adapter-request-denied"),
     ("many-requests", "adapter-output-too-large"),
     ("memory", "adapter-memory-exhausted"),
     ("no-requests", "adapter-output-too-large"),

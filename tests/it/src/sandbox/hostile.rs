@@ -1,7 +1,9 @@
 //! The hostile component, and one question run through it with every request answered alike.
 
 use jumpgate_catalogue::Finding;
-use jumpgate_runtime::{Adapter, AdapterFault, Given, Limits, Runtime, Step, Usage, contract};
+use jumpgate_runtime::{
+    Adapter, AdapterFault, Evaluation, Given, Limits, Runtime, Step, Usage, contract,
+};
 use tokio::sync::OnceCell;
 
 use crate::harness::parts;
@@ -32,16 +34,29 @@ pub fn load(slots: u32, bytes: &[u8]) -> Adapter {
     Adapter::load(&Runtime::new(Limits::default(), slots).unwrap(), None, bytes).unwrap()
 }
 
-/// Asks `hostile/<attack>@1`, answering every request with `record`.
-pub fn run(adapter: &Adapter, attack: &str, record: &[u8]) -> Run {
-    let mut evaluation = adapter.evaluate(Given {
+/// A question `hostile/<attack>@1`.
+pub fn given(attack: &str) -> Given {
+    Given {
         predicate: format!("hostile/{attack}"),
         version: 1,
         parameters: Vec::new(),
         subject_kind: "passport".to_owned(),
         as_of: contract::Date { year: 2026, month: 5, day: 12 },
         subject: None,
-    });
+    }
+}
+
+/// Asks `hostile/<attack>@1`, answering every request with `record`.
+pub fn run(adapter: &Adapter, attack: &str, record: &[u8]) -> Run {
+    to_the_end(adapter.evaluate(given(attack)), record)
+}
+
+/// The same, with leave to keep the first step.
+pub fn run_keeping(adapter: &Adapter, attack: &str, record: &[u8]) -> Run {
+    to_the_end(adapter.evaluate(given(attack)).keeping_first(), record)
+}
+
+fn to_the_end(mut evaluation: Evaluation, record: &[u8]) -> Run {
     let mut usages = Vec::new();
     let mut replies = Vec::new();
     loop {
