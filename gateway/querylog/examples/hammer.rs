@@ -17,6 +17,10 @@ use jumpgate_querylog::{
     SubjectRef,
 };
 
+/// The gateway's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Fault = Box<dyn std::error::Error>;
 
 const RUN: Duration = Duration::from_secs(5);

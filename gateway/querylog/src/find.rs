@@ -11,7 +11,10 @@ use jumpgate_catalogue::QueryId;
 
 use crate::disk::{Disk, DiskFault, DiskFile};
 use crate::entry::{Entry, EntryFault, LeafHash, leaf_hash};
-use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, split_record};
+use crate::fields::FieldsFault;
+use crate::frame::{
+    BATCH_HEADER_BYTES, BatchHeader, CRC_BYTES, SEGMENT_HEADER_BYTES, split_record, whole_payload,
+};
 use crate::kind::Kind;
 use crate::queue::locked;
 use crate::segments;
@@ -53,6 +56,23 @@ pub enum LeafFault {
         index: u64,
         /// What is wrong.
         source: EntryFault,
+    },
+    /// The entry's sealed fields do not open.
+    #[error("the sealed fields of entry {index} do not open; run `jumpgate log verify` with keys")]
+    Fields {
+        /// Its index.
+        index: u64,
+        /// What is wrong.
+        source: FieldsFault,
+    },
+    /// A file of the published tree is not there, or is not what follows from the entries.
+    #[error(
+        "{} is lost or wrong: `jumpgate log fsck --mend` makes it anew, with the gateway stopped",
+        file.display()
+    )]
+    Derived {
+        /// The file.
+        file: PathBuf,
     },
     /// A file operation failed.
     #[error(transparent)]
@@ -129,9 +149,10 @@ impl Finder {
         locked(&self.state).remember(first, &passed);
 
         let damaged = || LeafFault::Damaged { file: file.path().to_owned(), offset: at };
-        let mut payload = vec![0; header.payload_bytes as usize];
-        file.read_at(&mut payload, at + BATCH_HEADER_BYTES as u64)?;
-        let mut rest = &payload[..];
+        let mut batch = vec![0; BATCH_HEADER_BYTES + header.payload_bytes as usize + CRC_BYTES];
+        file.read_at(&mut batch, at)?;
+        // Without this a changed byte could pass for something that was meant: an erased subject.
+        let mut rest = whole_payload(&batch).ok_or_else(damaged)?;
         let mut record = split_record(&mut rest).ok_or_else(damaged)?;
         for _ in header.first_index..index {
             record = split_record(&mut rest).ok_or_else(damaged)?;

@@ -9,7 +9,7 @@ use crate::fields::SEALED_BYTES_MAX;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
 pub(crate) const BATCH_HEADER_BYTES: usize = 64;
 pub(crate) const RECORD_HEADER_BYTES: usize = 8;
-const CRC_BYTES: usize = 4;
+pub(crate) const CRC_BYTES: usize = 4;
 /// Frames begin at multiples of this.
 const ALIGNMENT_BYTES: usize = 8;
 /// What a frame adds to its records, at most.
@@ -308,8 +308,7 @@ impl Walk {
         let Some((payload, rest)) = rest.split_at_checked(payload_bytes) else {
             return Err("the batch reaches beyond the segment");
         };
-        let crc = payload_crc(head, payload).to_le_bytes();
-        if rest.get(..CRC_BYTES) != Some(&crc[..]) {
+        if rest.get(..CRC_BYTES) != Some(&payload_crc(head, payload).to_le_bytes()[..]) {
             return Err("the batch's checksum is wrong");
         }
         let padded = header.frame_bytes() as usize - BATCH_HEADER_BYTES - payload_bytes;
@@ -361,6 +360,14 @@ pub(crate) fn split_record<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8
     let (sealed, body) = body.split_at_checked(sealed_bytes)?;
     *rest = body;
     Some((entry, sealed))
+}
+
+/// The payload of a batch of which everything to the end of its checksum was read; none if that is
+/// wrong.
+pub(crate) fn whole_payload(batch: &[u8]) -> Option<&[u8]> {
+    let (head, rest) = batch.split_at_checked(BATCH_HEADER_BYTES)?;
+    let (payload, crc) = rest.split_at_checked(rest.len().checked_sub(CRC_BYTES)?)?;
+    (crc == payload_crc(head, payload).to_le_bytes()).then_some(payload)
 }
 
 /// The checksum of the payload, begun with the header's, so that the two belong together.

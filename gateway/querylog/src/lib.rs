@@ -73,7 +73,7 @@ pub use origin::OriginFault;
 pub use past::{PastEntry, SnapshotUnkept};
 pub use promise::{Promise, PromiseFault};
 pub use reader::{ReadFault, Reader, Record, Sealer};
-pub use receipt::{BrokenPromise, Proven, ReceiptFault};
+pub use receipt::{BrokenPromise, Proven, Receipt, ReceiptFault};
 pub use rotate::{NotRotatable, Rotatable, RotateFault, rotate};
 pub use shared::{Health, LogUnavailable, Metrics};
 pub use ticket::{AskHeader, AskTicket, Closing, Digests, Recorded, RefusedHeader, SubjectRef};

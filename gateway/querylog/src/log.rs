@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::compose::Composed;
 use crate::disk::{Disk, DiskFault, DiskFile};
 use crate::entry::{Details, LeafHash};
+use crate::fields::FieldsFault;
 use crate::find::{LeafFault, LeafInfo};
 use crate::keys::Keys;
 use crate::kind::Act;
@@ -24,7 +25,7 @@ use crate::options::{LogOptions, NowMs, OptionsFault};
 use crate::origin::{Origin, OriginFault};
 use crate::publisher;
 use crate::queue::{Slot, Submission, Waiter, locked};
-use crate::receipt::receipt;
+use crate::receipt::{Receipt, receipt};
 use crate::recover;
 use crate::segments;
 use crate::shared::{Health, LogUnavailable, Metrics, Shared};
@@ -128,6 +129,16 @@ pub enum InitFault {
     #[error("{0} is not empty; a log is made once, in a folder of its own", path.display())]
     NotEmpty {
         /// The folder.
+        path: PathBuf,
+    },
+    /// There was a log here.
+    #[error(
+        "{} holds what was saved of the log that was here: move it back to its place and name \
+         without .saved, with the other files of that log; or, to begin another log, move it away",
+        path.display()
+    )]
+    Saved {
+        /// What was saved.
         path: PathBuf,
     },
     /// A file operation failed.
@@ -244,6 +255,9 @@ impl QueryLog {
     ) -> Result<(), InitFault> {
         options.check()?;
         let origin = Origin::new(origin, keys, now_ms)?;
+        if let Some(path) = watch::saved_beside(disk, dir)? {
+            return Err(InitFault::Saved { path });
+        }
         let made = disk.create_dir(dir)?;
         if !disk.list(dir)?.is_empty() {
             return Err(InitFault::NotEmpty { path: dir.to_owned() });
@@ -413,20 +427,38 @@ impl QueryLog {
 
     /// As [`Self::receipt`], after waiting until the published tree holds the entry; none if it
     /// does not within `patience`.
-    pub async fn receipt_when_published(&self, index: u64, patience: Duration) -> Option<String> {
-        tokio::time::timeout(patience, self.published(index)).await.ok()?.ok()?;
+    ///
+    /// # Errors
+    /// As [`Self::receipt`].
+    pub async fn receipt_when_published(
+        &self,
+        index: u64,
+        patience: Duration,
+    ) -> Result<Option<String>, LeafFault> {
+        let published = tokio::time::timeout(patience, self.published(index)).await;
+        if !matches!(published, Ok(Ok(_))) {
+            return Ok(None);
+        }
         let log = self.clone();
-        let found = tokio::task::spawn_blocking(move || log.receipt(index).ok()?);
-        found.await.ok()?
+        let found = tokio::task::spawn_blocking(move || log.receipt(index)).await;
+        match found {
+            Ok(Ok(Receipt::Proven(text))) => Ok(Some(text)),
+            Ok(Ok(Receipt::NotYet | Receipt::Erased)) => Ok(None),
+            Ok(Err(fault)) => Err(fault),
+            // It panicked, or the process ends.
+            Err(_) => Ok(None),
+        }
     }
 
-    /// The receipt of the entry at `index`, to be checked by [`crate::Proven::of_receipt`]; none
-    /// while the published tree does not hold the entry, and for good where its subject is erased.
-    /// Reads files, so an async caller runs it on a blocking thread.
-    pub fn receipt(&self, index: u64) -> Result<Option<String>, LeafFault> {
+    /// The receipt of the entry at `index`. Reads files, so an async caller runs it on a blocking
+    /// thread.
+    ///
+    /// # Errors
+    /// A file that it is made of is lost or damaged, or cannot be read.
+    pub fn receipt(&self, index: u64) -> Result<Receipt, LeafFault> {
         let shared = &self.shared;
         if index >= shared.publishing.published().borrow().size {
-            return Ok(None);
+            return Ok(Receipt::NotYet);
         }
         let (entry, sealed) = shared.finder.record(index)?;
         let mut fields = None;
@@ -434,23 +466,28 @@ impl QueryLog {
             let leaf_hash = crate::entry::leaf_hash(&entry);
             let table = locked(&shared.handles);
             let opened = shared.cipher.open(&sealed, &leaf_hash, |row| table.handle(row));
-            let Ok((opened, _)) = opened else { return Ok(None) };
-            fields = Some(opened);
+            match opened {
+                Ok((opened, _)) => fields = Some(opened),
+                Err(FieldsFault::Erased) => return Ok(Receipt::Erased),
+                Err(source) => return Err(LeafFault::Fields { index, source }),
+            }
         }
         let (disk, dir) = shared.finder.place();
-        let made = receipt(disk, dir, &shared.verifier, index, &entry, fields.as_ref());
-        Ok(made?)
+        let made = receipt(disk, dir, &shared.verifier, index, &entry, fields.as_ref())?;
+        Ok(Receipt::Proven(made))
     }
 
     /// A file of the published tree by its path in C2SP tlog-tiles, `checkpoint` or `tile/…`; none
-    /// if there is no such path or file. Reads files, so an async caller runs it on a blocking
-    /// thread.
+    /// if there is no such path, the tree is smaller, or a partial tile is gone. Reads files, so an
+    /// async caller runs it on a blocking thread.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// The file is lost, or cannot be read.
     pub fn published_file(&self, path: &str) -> Result<Option<(Published, Vec<u8>)>, LeafFault> {
         let (disk, dir) = self.shared.finder.place();
-        Ok(published_file(disk, dir, path)?)
+        // Read before the file: what is of this size was there before.
+        let size = self.shared.publishing.published().borrow().size;
+        published_file(disk, dir, path, size)
     }
 
     /// The log's state.

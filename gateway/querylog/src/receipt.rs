@@ -4,21 +4,34 @@
 //! Owns what a receipt opens. Of the sealed fields it opens the verdict and the date that it is
 //! about; of every other field it gives the commitment alone.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use jiff::civil::Date;
 use jumpgate_catalogue::Verdict;
 use jumpgate_tlog::{
-    Checkpoint, Hash, ProofFault, TILE_WIDTH, Tile, TlogProof, TlogProofFault, VerifierKey,
-    inclusion_proof,
+    Checkpoint, Hash, ProofFault, TILE_WIDTH, Tile, TileFault, TlogProof, TlogProofFault,
+    VerifierKey, inclusion_proof,
 };
 use minicbor::{Decoder, Encoder};
 
 use crate::disk::{Disk, DiskFault};
 use crate::entry::{Entry, EntryFault, LeafHash};
 use crate::fields::{self, Field, FieldId, Fields};
+use crate::find::LeafFault;
 use crate::promise::Promise;
-use crate::tree::{TREE_DIR, published};
+use crate::tree::{CHECKPOINT_FILE, TREE_DIR, published};
+
+/// What the log has of an entry's receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    /// The receipt, to be checked by [`Proven::of_receipt`].
+    Proven(String),
+    /// The published tree does not hold the entry yet.
+    NotYet,
+    /// The subject was erased: nobody can open what the entry seals any more.
+    Erased,
+}
 
 /// What a receipt proves, read without the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,8 +138,7 @@ impl Proven {
     }
 }
 
-/// The text of a receipt for the entry at `index`, from the published tree; none if that does not
-/// hold the entry yet, or is not one that the entry is proven by.
+/// The text of a receipt for the entry at `index`, which the published tree is known to hold.
 pub(crate) fn receipt(
     disk: &Disk,
     log_dir: &Path,
@@ -134,18 +146,25 @@ pub(crate) fn receipt(
     index: u64,
     entry: &[u8],
     fields: Option<&Fields>,
-) -> Result<Option<String>, DiskFault> {
+) -> Result<String, LeafFault> {
     let dir = log_dir.join(TREE_DIR);
-    let Some((note, checkpoint)) = published(disk, log_dir, key)? else { return Ok(None) };
-    let hashes = match inclusion_proof(index, checkpoint.size, |tile| read(disk, &dir, tile)) {
-        Ok(hashes) => hashes,
-        Err(ProofFault::Outside { .. } | ProofFault::Tile(_)) => return Ok(None),
-    };
+    let derived = |name: &str| LeafFault::Derived { file: dir.join(name) };
+    let published = published(disk, log_dir, key)?;
+    let (note, checkpoint) = published.ok_or_else(|| derived(CHECKPOINT_FILE))?;
+    let hashes = inclusion_proof(index, checkpoint.size, |tile| read(disk, &dir, tile));
+    let hashes = hashes.map_err(|fault| match fault {
+        ProofFault::Outside { .. } => derived(CHECKPOINT_FILE),
+        ProofFault::Tile(TileFault::Width(tile)) => derived(&tile.to_string()),
+        ProofFault::Tile(TileFault::Read(tile, fault)) => match fault.source.kind() {
+            ErrorKind::NotFound => derived(&tile.to_string()),
+            _ => fault.into(),
+        },
+    })?;
     let extra = Some(Opened::of(entry, fields).encode());
     let proof = TlogProof { extra, index, hashes, checkpoint: note };
     // Tiles are files: a receipt that does not hold is not handed out.
-    let holds = proof.verify(Hash::of_leaf(entry), key.name(), std::slice::from_ref(key)).is_ok();
-    Ok(holds.then(|| proof.to_string()))
+    let held = proof.verify(Hash::of_leaf(entry), key.name(), std::slice::from_ref(key));
+    held.map(|_| proof.to_string()).map_err(|_| derived("tile"))
 }
 
 /// A tile, or what the full one that has taken its place begins with.
@@ -153,8 +172,9 @@ fn read(disk: &Disk, dir: &Path, tile: Tile) -> Result<Vec<u8>, DiskFault> {
     let whole = 32 * TILE_WIDTH + 1;
     match disk.open_read(&dir.join(tile.to_string())) {
         Ok(file) => file.read_all(whole),
-        Err(_) if !tile.is_full() => {
-            let mut bytes = disk.open_read(&dir.join(tile.full().to_string()))?.read_all(whole)?;
+        Err(fault) if !tile.is_full() => {
+            let full = disk.open_read(&dir.join(tile.full().to_string())).map_err(|_| fault)?;
+            let mut bytes = full.read_all(whole)?;
             bytes.truncate(32 * tile.width() as usize);
             Ok(bytes)
         }

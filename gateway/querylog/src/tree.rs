@@ -17,6 +17,7 @@ use jumpgate_tlog::{
 };
 
 use crate::disk::{Disk, DiskFault};
+use crate::find::LeafFault;
 use crate::follow::Follower;
 use crate::frame::RawRecord;
 use crate::segments::SegmentFault;
@@ -269,19 +270,33 @@ pub enum Published {
     Tile,
 }
 
-/// A file of the published tree by its path in C2SP tlog-tiles; none if there is none.
+/// A file of the published tree of `size` entries by its path in C2SP tlog-tiles; none if there is
+/// no such path, the tree is smaller, or a partial tile is gone.
 pub(crate) fn published_file(
     disk: &Disk,
     log_dir: &Path,
     path: &str,
-) -> Result<Option<(Published, Vec<u8>)>, DiskFault> {
-    let (published, name) = match (path, path.parse::<Tile>()) {
-        (CHECKPOINT_FILE, _) => (Published::Checkpoint, CHECKPOINT_FILE.to_owned()),
-        (_, Ok(tile)) => (Published::Tile, tile.to_string()),
+    size: u64,
+) -> Result<Option<(Published, Vec<u8>)>, LeafFault> {
+    let (published, tile) = match (path, path.parse::<Tile>()) {
+        (CHECKPOINT_FILE, _) => (Published::Checkpoint, None),
+        (_, Ok(tile)) => (Published::Tile, Some(tile)),
         (_, Err(_)) => return Ok(None),
     };
-    let bytes = disk.read_small(&log_dir.join(TREE_DIR).join(name), BUNDLE_BYTES_MAX)?;
-    Ok(bytes.map(|bytes| (published, bytes)))
+    let dir = log_dir.join(TREE_DIR);
+    let file = dir.join(tile.map_or(CHECKPOINT_FILE.to_owned(), |tile| tile.to_string()));
+    if let Some(bytes) = disk.read_small(&file, BUNDLE_BYTES_MAX)? {
+        return Ok(Some((published, bytes)));
+    }
+    let is_due = match tile {
+        None => true,
+        Some(tile) if Tile::of_tree(tile.kind(), tile.index(), size) != Some(tile) => false,
+        // The full one may have taken a partial one's place meanwhile.
+        Some(tile) => {
+            tile.is_full() || disk.identity(&dir.join(tile.full().to_string()))?.is_none()
+        }
+    };
+    if is_due { Err(LeafFault::Derived { file }) } else { Ok(None) }
 }
 
 /// Removes all tiles, which the next start makes anew from the entries.

@@ -16,8 +16,8 @@ use jumpgate_catalogue::{
     Verdict,
 };
 use jumpgate_querylog::{
-    AskHeader, AskTicket, Closing, Digests, PastClosing, PastOutcome, QueryLog, Recorded,
-    RefusedHeader, SubjectRef,
+    AskHeader, AskTicket, Closing, Digests, LeafFault, PastClosing, PastOutcome, QueryLog,
+    Recorded, RefusedHeader, SubjectRef,
 };
 use tokio::time::Instant;
 
@@ -266,10 +266,22 @@ impl Record {
     pub async fn prove(&self, mut logged: Logged) -> Result<Logged, LogUnavailable> {
         if let Some(index) = logged.index() {
             let proof = self.log.receipt_when_published(index, PROOF_PATIENCE).await;
-            logged.evidence.proof = proof;
-            self.log.still_writes().map_err(unavailable)?;
+            // The entry is on record all the same: only its proof cannot be made now.
+            logged.evidence.proof = proof.unwrap_or_else(|fault| {
+                unreadable(&fault);
+                None
+            });
+            self.still_writes()?;
         }
         Ok(logged)
+    }
+
+    /// Fails once the log has stopped.
+    ///
+    /// # Errors
+    /// It has.
+    pub fn still_writes(&self) -> Result<(), LogUnavailable> {
+        self.log.still_writes().map_err(unavailable)
     }
 
     /// Counts a refusal that gets no entry of its own.
@@ -466,17 +478,42 @@ pub(crate) fn subject_of(subject: &Subject) -> SubjectRef<'_> {
 /// The tree takes an entry in within a second.
 const PROOF_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tells the operator, at most once a second: a flood of questions is no flood of lines.
 fn unavailable(error: jumpgate_querylog::LogUnavailable) -> LogUnavailable {
-    static TOLD: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let (last, questions) = &mut *told;
-    *questions += 1;
-    if last.is_none_or(|last| last.elapsed() >= LINES_APART) {
+    static LINES: Lines = Lines::new();
+    if let Some(questions) = LINES.is_time() {
         tracing::error!(%error, questions, "the query log cannot be written; nothing is answered");
-        (*last, *questions) = (Some(Instant::now()), 0);
     }
     LogUnavailable::Log
+}
+
+/// A file of the log that should be there cannot be read.
+pub(crate) fn unreadable(fault: &LeafFault) -> LogUnavailable {
+    static LINES: Lines = Lines::new();
+    if let Some(times) = LINES.is_time() {
+        tracing::error!(%fault, times, "the query log cannot be read");
+    }
+    LogUnavailable::Log
+}
+
+/// A line for the operator at most once a second: a flood of questions is no flood of lines.
+struct Lines(Mutex<(Option<Instant>, u64)>);
+
+impl Lines {
+    const fn new() -> Self {
+        Self(Mutex::new((None, 0)))
+    }
+
+    /// How many there were since the last line, where it is time for another.
+    fn is_time(&self) -> Option<u64> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, times) = &mut *told;
+        *times += 1;
+        if last.is_some_and(|last| last.elapsed() < LINES_APART) {
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(std::mem::take(times))
+    }
 }
 
 const LINES_APART: Duration = Duration::from_secs(1);

@@ -2,12 +2,12 @@
 
 use http::StatusCode;
 use jumpgate_catalogue::{Catalogue, LegalBasis, ParameterKind, Predicate, Refusal, RefusalCode};
-use jumpgate_querylog::LeafFault;
+use jumpgate_querylog::{LeafFault, Receipt};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
 use crate::gateway::Gateway;
-use crate::record::LogUnavailable;
+use crate::record::{self, LogUnavailable};
 use crate::respond::{self, Reply};
 
 /// `GET /v1/catalogue`: every predicate, kind and purpose.
@@ -92,8 +92,7 @@ impl From<Refusal> for Unread {
 impl Unread {
     /// A file of the log that should be there cannot be read.
     pub(crate) fn fault(fault: &LeafFault) -> Self {
-        tracing::error!(%fault, "the query log cannot be read");
-        Self::Unavailable(LogUnavailable::Log)
+        Self::Unavailable(record::unreadable(fault))
     }
 }
 
@@ -119,10 +118,15 @@ pub async fn receipt(gateway: &Gateway, caller: &Caller, index: &str) -> Result<
     });
     let found = found.await.map_err(|_| Unread::Unavailable(LogUnavailable::Panicked))?;
     let (leaf, proof) = found.map_err(|fault| Unread::fault(&fault))?.ok_or_else(none)?;
-    if proof.is_none() && gateway.record.log().still_writes().is_err() {
-        // Nobody can say now whether the entry will be proven.
-        return Err(Unread::Unavailable(LogUnavailable::Log));
-    }
+    let proof = match proof {
+        Receipt::Proven(text) => Some(text),
+        Receipt::Erased => None,
+        Receipt::NotYet => {
+            // Once the log has stopped nobody can say whether the entry will be proven.
+            gateway.record.still_writes().map_err(Unread::Unavailable)?;
+            None
+        }
+    };
     let leaf_hash = hex::encode(leaf.leaf_hash);
     let mut body = json!({ "index": index, "leaf_hash": leaf_hash, "kind": leaf.kind.as_str() });
     if let Some(proof) = proof {

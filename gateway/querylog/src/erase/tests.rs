@@ -7,6 +7,7 @@ use super::*;
 use crate::fields::FieldsFault;
 use crate::kind::Kind;
 use crate::reader::Sealer;
+use crate::receipt::Receipt;
 use crate::testing::{Question, TestLog, answer, records};
 use crate::verify::verify;
 
@@ -14,17 +15,18 @@ fn kept(from: i32, until: i32) -> KeptInterval {
     KeptInterval { attribute: "birth-date".to_owned(), from, until }
 }
 
-async fn ask(querylog: &QueryLog, number: u64) {
+async fn ask(querylog: &QueryLog, number: u64) -> u64 {
     let ticket = querylog.ask(Question::new(number).header()).await.unwrap();
-    querylog.conclude(ticket, answer(Verdict::Yes)).await.unwrap();
+    querylog.conclude(ticket, answer(Verdict::Yes)).await.unwrap().index()
 }
 
 #[tokio::test]
 async fn an_erased_subject_is_unreadable_and_what_is_kept_is_found_by_whoever_names_him() {
     let log = TestLog::made();
     let (querylog, _) = log.open();
+    let mut answered = Vec::new();
     for number in 0..3 {
-        ask(&querylog, number).await;
+        answered.push(ask(&querylog, number).await);
     }
     let (question, other) = (Question::new(1), Question::new(2));
     let (subject, other) = (question.header().subject, other.header().subject);
@@ -40,6 +42,11 @@ async fn an_erased_subject_is_unreadable_and_what_is_kept_is_found_by_whoever_na
         assert_eq!(querylog.kept_interval(&other, "birth-date"), None);
     };
     gone(&querylog);
+    while querylog.health().published_entries < querylog.health().entries {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(querylog.receipt(answered[1]).unwrap(), Receipt::Erased);
+    assert!(matches!(querylog.receipt(answered[2]).unwrap(), Receipt::Proven(_)));
     assert!(querylog.erase(&subject, &[], "a, b").await.unwrap().is_none(), "he is not there");
     querylog.close().await.unwrap();
     let report = verify(&log.dir, Some(&log.keys)).unwrap();

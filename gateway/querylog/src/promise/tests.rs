@@ -105,7 +105,7 @@ async fn every_recorded_entry_is_promised_and_the_promise_is_kept() {
             assert_eq!((promise.index, promise.leaf_hash), (index, leaf_hash));
         }
         let patience = std::time::Duration::from_secs(60);
-        let receipt = querylog.receipt_when_published(index, patience).await.unwrap();
+        let receipt = querylog.receipt_when_published(index, patience).await.unwrap().unwrap();
         let (verifier, _) = crate::QueryLog::verifier_keys(&log.dir).unwrap();
         assert_eq!(crate::Proven::of_receipt(&receipt, &verifier).unwrap().index, index);
     }

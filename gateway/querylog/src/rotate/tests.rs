@@ -15,7 +15,8 @@ async fn answered(log: &mut TestLog, number: u64) -> (Recorded, String) {
     let (querylog, _) = log.open();
     let ticket = querylog.ask(Question::new(number).header()).await.unwrap();
     let recorded = querylog.conclude(ticket, answer(Verdict::Yes)).await.unwrap();
-    let receipt = querylog.receipt_when_published(recorded.index(), PATIENCE).await.unwrap();
+    let receipt =
+        querylog.receipt_when_published(recorded.index(), PATIENCE).await.unwrap().unwrap();
     querylog.close().await.unwrap();
     verify(&log.dir, Some(&log.keys)).unwrap();
     (recorded, receipt)

@@ -18,8 +18,8 @@ pub(super) struct TreeCheck {
     dir: PathBuf,
     /// What was signed last.
     signed: Checkpoint,
-    /// What is published; its tiles must be there.
-    published: Checkpoint,
+    /// What is published, if a checkpoint says it; its tiles must be there.
+    published: Option<Checkpoint>,
     /// A size whose full tiles must be there whatever is published.
     applied: u64,
     edge: Edge,
@@ -44,21 +44,29 @@ impl TreeCheck {
         let path = || Some(dir.join(CHECKPOINT_FILE));
         let published =
             published(disk, log_dir, key).map_err(|fault| flaw(path(), fault.source))?;
-        let what = "it is missing or not signed with the log's key; a start publishes it again";
-        let unsigned = || Flaw { is_derived: true, ..flaw(path(), what) };
-        let (_, published) = published.ok_or_else(unsigned)?;
+        let published = published.map(|(_, checkpoint)| checkpoint);
         let after = state()?;
+        let (applied, signed) = (before.applied(), after.checkpoint.size);
         let mut flaws = Vec::new();
-        if published.size < before.applied() {
-            let what = format!("it is older than the {} entries published once", before.applied());
-            flaws.push(flaw(path(), what));
+        match &published {
+            // What was signed is looked at all the same.
+            None => {
+                let what = "it is missing or not signed with the log's key; a start publishes it \
+                            again";
+                flaws.push(Flaw { is_derived: true, ..flaw(path(), what) });
+            }
+            Some(published) if published.size < applied => {
+                let what = format!("it is older than the {applied} entries published once");
+                flaws.push(flaw(path(), what));
+            }
+            Some(published) if published.size > signed => {
+                let of = published.size;
+                let what = format!("it is of {of} entries, and the state of {signed}");
+                flaws.push(flaw(path(), what));
+            }
+            Some(_) => {}
         }
-        if published.size > after.checkpoint.size {
-            let signed = after.checkpoint.size;
-            let what = format!("it is of {} entries, and the state of {signed}", published.size);
-            flaws.push(flaw(path(), what));
-        }
-        let (applied, signed) = (before.applied(), after.checkpoint);
+        let signed = after.checkpoint;
         let (edge, bundle) = (Edge::new(), Vec::new());
         let disk = disk.clone();
         Ok(Self { disk, dir, signed, published, applied, edge, bundle, flaws })
@@ -66,7 +74,7 @@ impl TreeCheck {
 
     /// Entries in the published tree.
     pub fn published(&self) -> u64 {
-        self.published.size
+        self.published.as_ref().map_or(0, |checkpoint| checkpoint.size)
     }
 
     /// Takes the next entry.
@@ -80,10 +88,10 @@ impl TreeCheck {
             let bytes = std::mem::take(&mut self.bundle);
             full.extend(tile.map(|tile| (tile, bytes)));
         }
-        if size <= self.published.size.max(self.applied) {
+        if size <= self.published().max(self.applied) {
             full.iter().for_each(|(tile, bytes)| self.compare(*tile, bytes));
         }
-        if size == self.published.size {
+        if size == self.published() {
             let bundle = Tile::of_tree(TileKind::Entries, size / TILE_WIDTH, size);
             let bundle = bundle.map(|tile| (tile, self.bundle.clone()));
             let partial: Vec<_> = bundle.into_iter().chain(self.edge.partial()).collect();
@@ -109,7 +117,8 @@ impl TreeCheck {
     }
 
     fn compare_roots(&mut self) {
-        for (name, checkpoint) in [("state", &self.signed), (CHECKPOINT_FILE, &self.published)] {
+        let published = self.published.as_ref().map(|published| (CHECKPOINT_FILE, published));
+        for (name, checkpoint) in published.into_iter().chain([("state", &self.signed)]) {
             let size = self.edge.size();
             if checkpoint.size == size && checkpoint.root != self.edge.root() {
                 let what =

@@ -8,7 +8,7 @@ use crate::entry::Details;
 use crate::kind::Act;
 use crate::testing::{Question, TestLog, answer};
 use crate::ticket::Recorded;
-use crate::{LogUnavailable, OpenFault, QueryLog, verify};
+use crate::{InitFault, LogUnavailable, OpenFault, QueryLog, verify};
 
 /// An open log in which questions were answered, and what was told.
 async fn answered(log: &TestLog) -> (QueryLog, Vec<Recorded>) {
@@ -140,6 +140,10 @@ async fn a_removed_folder_is_found_and_its_open_files_are_saved_beside_it() {
     let _ = fs::remove_dir_all(&log.dir);
     let fault = log.try_open().map(drop).unwrap_err();
     assert!(matches!(&fault, OpenFault::Saved { path } if *path == beside), "{fault}");
+    // Nor is another log begun in its place, as if there had been none.
+    let fault = QueryLog::init(&log.dir, "a", &log.keys, &log.options, 0).unwrap_err();
+    assert!(matches!(&fault, InitFault::Saved { path } if *path == beside), "{fault}");
+    assert!(!log.dir.exists());
     // The backup is older than what was told last; with what was saved it is whole.
     fs::rename(&copy, &log.dir).unwrap();
     assert!(matches!(log.try_open().map(|_| ()), Err(OpenFault::Saved { .. })));

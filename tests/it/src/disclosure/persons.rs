@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::exact::{connect, reaching, set_day, told};
 use crate::harness::exact::{exact, exact_age};
-use crate::harness::{Harness, TODAY};
+use crate::harness::{Harness, TODAY, eventually};
 
 async fn act(harness: &Harness, act: &str, handle: &str) -> (StatusCode, Value) {
     let body = json!({ "kind": "handle", "value": handle }).to_string();
@@ -46,6 +46,27 @@ async fn an_erased_person_is_not_asked_about_anew() {
     assert_eq!(told_anew, ("no".to_owned(), TODAY.saturating_add(30.days())));
     let report = harness.finish().await;
     assert_eq!(report.fields_erased, 3, "the question, its answer, and that somebody looked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receipt_about_an_erased_person_is_the_same_once_the_log_has_stopped() {
+    let harness = exact(366).start().await;
+    let [mut client, _] = connect(&harness).await;
+    let (person, _) = reaching(18, 75);
+    let handle = &person.identifiers.handle;
+    let index = client.ask(&exact_age(18, handle)).await.index();
+    let receipt = format!("/v1/receipts/{index}");
+    harness.published().await;
+    assert!(client.get(&receipt).await.json.get("proof").is_some());
+    assert_eq!(act(&harness, "erase", handle).await.0, 200);
+    let erased = client.get(&receipt).await;
+    assert_eq!((erased.status, erased.json.get("proof")), (200, None), "nobody can open it");
+    let lock = harness.log_dir().join("lock");
+    std::fs::rename(&lock, lock.with_extension("elsewhere")).unwrap();
+    let stopped = async || (client.get("/readyz").await.status == 503).then_some(());
+    eventually("the log has stopped", stopped).await;
+    let after = client.get(&receipt).await;
+    assert_eq!((after.status, &after.json), (200, &erased.json));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,6 +118,26 @@ async fn who_may_mirror_reads_the_tree_and_nobody_else_does() {
         let reply = mirror.get(&format!("/v1/log/{path}")).await;
         assert_eq!((reply.status, reply.says()), (404, "not-found"), "{path}");
     }
+    // A tile that should be there is not called one that there never was.
+    let lost = harness.log_dir().join("tree/tile/0/000");
+    let bytes = std::fs::read(&lost).unwrap();
+    std::fs::remove_file(&lost).unwrap();
+    let needing = ["/v1/log/tile/0/000", "/v1/receipts/5"];
+    for path in needing {
+        let reply = mirror.get(path).await;
+        assert_eq!((reply.status, reply.says()), (503, "log-unavailable"), "{path}");
+    }
+    std::fs::write(&lost, &bytes[1..]).unwrap();
+    assert_eq!(mirror.get("/v1/receipts/5").await.status, 503, "not to be proven by this one");
+    std::fs::write(&lost, bytes).unwrap();
+    for path in needing {
+        assert_eq!(mirror.get(path).await.status, 200, "{path}");
+    }
+    // A partial tile may go when there is a full one, and not before.
+    let lost = harness.log_dir().join("tree/tile/1/000.p/1");
+    std::fs::rename(&lost, lost.with_extension("elsewhere")).unwrap();
+    assert_eq!(mirror.get("/v1/log/tile/1/000.p/1").await.status, 503);
+    std::fs::rename(lost.with_extension("elsewhere"), lost).unwrap();
     let mut other = harness.client("other-window").await;
     for path in ["checkpoint", "tile/0/000", "tile/entries/000"] {
         let reply: Reply = other.get(&format!("/v1/log/{path}")).await;
