@@ -6,23 +6,58 @@ use super::*;
 use crate::catalogue::Catalogue;
 use crate::catalogue::tests::KINDS;
 
-/// A registry of 600,000 people of a hundred years, with these predicates.
-fn mistakes(people: &str, predicates: &str) -> Vec<String> {
-    let civil = format!(
-        r#"
-        department = "civil-registry"
-        [[attribute]]
-        id = "birth-date"
-        title_en = "Date of birth"
-        title_zh = "出生日期"
-        cell_people_min = 20
-        {people}
-        {predicates}"#
-    );
+/// A registry with these attributes, predicates and joins.
+pub fn parse(content: &str) -> Result<Catalogue, Vec<String>> {
+    let civil = format!("department = \"civil-registry\"\n{content}");
     let files = [("civil.toml", civil.as_str()), ("kinds.toml", KINDS)];
     let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let mistakes = Catalogue::parse(&files).err().unwrap_or_default();
-    mistakes.iter().map(ToString::to_string).collect()
+    let of_each = |mistakes: Vec<_>| mistakes.iter().map(ToString::to_string).collect();
+    Catalogue::parse(&files).map_err(of_each)
+}
+
+/// An attribute of which 20 people must be left, and how many have what of it.
+pub fn attribute(id: &str, people: &str) -> String {
+    format!(
+        r#"
+        [[attribute]]
+        id = "{id}"
+        title_en = "Attribute"
+        title_zh = "属性"
+        cell_people_min = 20
+        {people}
+        "#
+    )
+}
+
+/// A predicate about an attribute, with its clock and cut, and the values of its parameter `of`.
+pub fn about(attribute: &str, name: &str, cut: &str, kind: &str, values: &str) -> String {
+    format!(
+        r#"
+        [[predicate]]
+        id = "civil-registry/{name}@1"
+        title_en = "Asked"
+        title_zh = "问"
+        description_en = "Asked."
+        attribute = "{attribute}"
+        {cut}
+        subject_kinds = ["passport"]
+        purposes = ["hiring"]
+        absent = "undetermined"
+        timing = "one-reply"
+        [[predicate.parameter]]
+        name = "of"
+        title_en = "Of"
+        title_zh = "值"
+        type = "{kind}"
+        one_of = [{values}]
+        "#
+    )
+}
+
+/// What is wrong where these predicates ask a registry's dates of birth.
+fn mistakes(people: &str, predicates: &str) -> Vec<String> {
+    let dates = attribute("birth-date", people);
+    parse(&(dates + predicates)).err().unwrap_or_default()
 }
 
 const EVENLY: &str = r#"
@@ -38,28 +73,8 @@ const FEW_OLD: &str = r#"
     ]"#;
 
 fn predicate(name: &str, cell: &str, cut: &str, thresholds: &str) -> String {
-    format!(
-        r#"
-        [[predicate]]
-        id = "civil-registry/{name}@1"
-        title_en = "Age"
-        title_zh = "年龄"
-        description_en = "Old enough."
-        attribute = "birth-date"
-        clock = "grid"
-        cell = "{cell}"
-        cut = {{ {cut} = "n" }}
-        subject_kinds = ["passport"]
-        purposes = ["hiring"]
-        absent = "undetermined"
-        timing = "one-reply"
-        [[predicate.parameter]]
-        name = "n"
-        title_en = "Threshold"
-        title_zh = "阈值"
-        type = "integer"
-        one_of = [{thresholds}]"#
-    )
+    let cut = format!("clock = \"grid\"\ncell = \"{cell}\"\ncut = {{ {cut} = \"of\" }}");
+    about("birth-date", name, &cut, "integer", thresholds)
 }
 
 #[test]
@@ -175,7 +190,7 @@ fn an_answer_that_looks_at_several_numbers_cuts_at_each() {
         let text = text.replace("\"integer\"", "\"code\"");
         mistakes(
             EVENLY,
-            &text.replace("years_before = \"n\"", &format!("years_before = {numbers}")),
+            &text.replace("years_before = \"of\"", &format!("years_before = {numbers}")),
         )
     };
     assert_eq!(of("18"), [""; 0]);
@@ -206,16 +221,16 @@ fn a_cut_that_does_not_say_where_is_a_mistake() {
     let at = "civil.toml: civil-registry/age@1: ";
     for (from, to, said) in [
         (
-            "cut = { years_before = \"n\" }",
+            "cut = { years_before = \"of\" }",
             "",
             "cut: says how an answer divides the attribute; add it",
         ),
-        ("years_before = \"n\"", "years = 1", "cut: -: has one of years_before, months_before"),
-        ("= \"n\" }", "= \"m\" }", "cut: years_before: the predicate has no integer parameter m"),
+        ("years_before = \"of\"", "years = 1", "cut: -: has one of years_before, months_before"),
+        ("= \"of\" }", "= \"m\" }", "cut: years_before: the predicate has no integer parameter m"),
         (
-            "= \"n\" }",
+            "= \"of\" }",
             "= 0 }",
-            "cut: years_before: the parameter n is a number too, and nothing says what it cuts",
+            "cut: years_before: the parameter of is a number too, and nothing says what it cuts",
         ),
         (
             "years_before",
@@ -227,7 +242,7 @@ fn a_cut_that_does_not_say_where_is_a_mistake() {
             "\"height\"",
             "attribute: an attribute that is cut has an [[attribute]]",
         ),
-        ("\"grid\"\n        cell = \"month\"", "\"current\"", "cut: a state is not cut"),
+        ("\"grid\"\ncell = \"month\"", "\"current\"", "cut: a state is not cut"),
     ] {
         let found = of(from, to);
         assert!(found.starts_with(&format!("{at}{said}")), "{to}: {found}");
@@ -291,12 +306,12 @@ fn what_a_caller_can_choose_is_what_is_cut() {
     let at = "civil.toml: civil-registry/age@1: cut: years_before: the parameter";
     let found = mistakes(EVENLY, &(age.clone() + more));
     assert!(found[0].starts_with(&format!("{at} days is a number too")), "{}", found[0]);
-    let constant = age.replace("= \"n\" }", "= 18 }");
+    let constant = age.replace("= \"of\" }", "= 18 }");
     let found = mistakes(EVENLY, &constant);
-    assert!(found[0].starts_with(&format!("{at} n is a number too")), "{}", found[0]);
+    assert!(found[0].starts_with(&format!("{at} of is a number too")), "{}", found[0]);
     // As a state the same would be told every day.
-    let state = age.replace("\"grid\"\n        cell = \"month\"", "\"current\"");
-    let state = state.replace("cut = { years_before = \"n\" }", "");
+    let state = age.replace("\"grid\"\ncell = \"month\"", "\"current\"");
+    let state = state.replace("cut = { years_before = \"of\" }", "");
     let found = mistakes(EVENLY, &state);
     let said = "civil.toml: civil-registry/age@1: cut: a state is not cut, and has no integer";
     assert!(found[0].starts_with(said), "{}", found[0]);

@@ -4,25 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::catalogue::tests::KINDS;
+use crate::catalogue::lint::tests::{about, attribute, parse as parse_registry};
 use crate::catalogue::{Catalogue, FinestCells};
 
 fn parse(people: &str, predicates: &str) -> Result<Catalogue, Vec<String>> {
-    let civil = format!(
-        r#"
-        department = "civil-registry"
-        [[attribute]]
-        id = "division"
-        title_en = "Division"
-        title_zh = "行政区划"
-        cell_people_min = 20
-        people = [{people}]
-        {predicates}"#
-    );
-    let files = [("civil.toml", civil.as_str()), ("kinds.toml", KINDS)];
-    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let of_each = |mistakes: Vec<_>| mistakes.iter().map(ToString::to_string).collect();
-    Catalogue::parse(&files).map_err(of_each)
+    parse_registry(&(attribute("division", &format!("people = [{people}]")) + predicates))
 }
 
 fn mistakes(people: &str, predicates: &str) -> Vec<String> {
@@ -37,27 +23,8 @@ fn people(codes: &[(&str, u64)]) -> String {
 
 /// A predicate with this cut and these codes.
 fn predicate(name: &str, cut: &str, codes: &str) -> String {
-    format!(
-        r#"
-        [[predicate]]
-        id = "civil-registry/{name}@1"
-        title_en = "Resident in"
-        title_zh = "户籍所在地为"
-        description_en = "Resident there."
-        attribute = "division"
-        clock = "current"
-        cut = {{ {cut} = "of" }}
-        subject_kinds = ["passport"]
-        purposes = ["hiring"]
-        absent = "undetermined"
-        timing = "one-reply"
-        [[predicate.parameter]]
-        name = "of"
-        title_en = "Division"
-        title_zh = "行政区划"
-        type = "code"
-        one_of = [{codes}]"#
-    )
+    let cut = format!("clock = \"current\"\ncut = {{ {cut} = \"of\" }}");
+    about("division", name, &cut, "code", codes)
 }
 
 #[test]

@@ -1,60 +1,26 @@
 //! Attributes that are looked at together.
 
-use crate::catalogue::Catalogue;
-use crate::catalogue::tests::KINDS;
+use crate::catalogue::lint::tests::{about, attribute, parse};
 
 /// 600,000 people of a hundred years, a tenth of them in a small division; who is asked by month
 /// is one of 466 at least.
 fn mistakes(joins: &str, ages: &str, divisions: &str) -> Vec<String> {
-    let predicate = |name: &str, of: &str, clock: &str, kind: &str, set: &str| {
-        format!(
-            r#"
-            [[predicate]]
-            id = "civil-registry/{name}@1"
-            title_en = "Asked"
-            title_zh = "问"
-            description_en = "Asked."
-            attribute = "{of}"
-            {clock}
-            subject_kinds = ["passport"]
-            purposes = ["hiring"]
-            absent = "undetermined"
-            timing = "one-reply"
-            [[predicate.parameter]]
-            name = "of"
-            title_en = "Of"
-            title_zh = "值"
-            type = "{kind}"
-            one_of = [{set}]"#
-        )
-    };
+    let years = r#"
+        until_date = "2026-01-01"
+        people = [{ from_date = "1926-01-01", people = 600000 }]"#;
+    let codes = r#"
+        people = [{ code = "310104", people = 500000 }, { code = "33", people = 40000 },
+            { code = "11", people = 60000 }, { code = "44", people = 0 }]"#;
     let on_grid = "clock = \"grid\"\ncut = { years_before = \"of\" }";
     let of_now = "clock = \"current\"\ncut = { code = \"of\" }";
-    let civil = format!(
-        r#"
-        department = "civil-registry"
-        [[attribute]]
-        id = "birth-date"
-        title_en = "Date of birth"
-        title_zh = "出生日期"
-        cell_people_min = 20
-        until_date = "2026-01-01"
-        people = [{{ from_date = "1926-01-01", people = 600000 }}]
-        [[attribute]]
-        id = "division"
-        title_en = "Division"
-        title_zh = "行政区划"
-        cell_people_min = 20
-        people = [{{ code = "310104", people = 500000 }}, {{ code = "33", people = 40000 }},
-            {{ code = "11", people = 60000 }}, {{ code = "44", people = 0 }}]
-        {joins}{}{}"#,
-        predicate("age", "birth-date", on_grid, "integer", ages),
-        predicate("in", "division", of_now, "code", divisions),
-    );
-    let files = [("civil.toml", civil.as_str()), ("kinds.toml", KINDS)];
-    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let mistakes = Catalogue::parse(&files).err().unwrap_or_default();
-    mistakes.iter().map(ToString::to_string).collect()
+    let content = [
+        attribute("birth-date", years),
+        attribute("division", codes),
+        joins.to_owned(),
+        about("birth-date", "age", on_grid, "integer", ages),
+        about("division", "in", of_now, "code", divisions),
+    ];
+    parse(&content.concat()).err().unwrap_or_default()
 }
 
 fn join(attributes: &str, min: u64) -> String {
